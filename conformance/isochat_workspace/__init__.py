@@ -1,0 +1,61 @@
+"""A Databricks workspace on loopback, for tests and for trying things out: any Databricks client runs against it.
+
+from isochat_workspace import Workspace
+
+with Workspace() as workspace:
+    client = openai.OpenAI(api_key=workspace.token, base_url=workspace.url + "/serving-endpoints")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .endpoints import Endpoint
+from .http_reply import HttpReply, ServiceError
+from .models import Answer, AnswerChoice, Model, Prompt, TokenUsage, Tool, ToolCall
+from .records import RecordedRequest
+from .replay import Replay
+from .scripted import Scripted
+
+if TYPE_CHECKING:
+    from .smollm2 import SmolLM2 as SmolLM2
+    from .workspace import Workspace as Workspace
+
+__all__ = [
+    "Answer",
+    "AnswerChoice",
+    "Endpoint",
+    "HttpReply",
+    "Model",
+    "Prompt",
+    "RecordedRequest",
+    "Replay",
+    "Scripted",
+    "ServiceError",
+    "SmolLM2",
+    "TokenUsage",
+    "Tool",
+    "ToolCall",
+    "Workspace",
+]
+
+# These two need the extra `local`. The rest must load without it: the commands `isochat local install` and
+# `isochat --help` import this package in environments that have no aiohttp.
+_NEEDS_AIOHTTP = {"Workspace": "workspace", "SmolLM2": "smollm2"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NEEDS_AIOHTTP:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    try:
+        module = importlib.import_module(f"{__name__}.{_NEEDS_AIOHTTP[name]}")
+    except ModuleNotFoundError as error:
+        if error.name not in ("aiohttp", "multidict"):
+            raise
+        message = f"{__name__}.{name} needs aiohttp, which is not installed: pip install 'isochat[local]'"
+        raise ModuleNotFoundError(message, name=error.name) from error
+    value = getattr(module, name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,82 @@
+"""The Databricks SDK: ``WorkspaceClient().serving_endpoints.query``, or ``api_client.do`` where that is too narrow.
+
+``query`` carries text messages of three roles and the few parameters that its signature has (read from the
+installed version). Everything else goes by the SDK's own ``api_client.do`` on the same path; ``meta.client_call``
+says which call it was.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from isochat.backend import Backend, Capabilities, Reply, Setup
+from isochat.hookspecs import hookimpl
+from isochat.request import Request
+from isochat.transport.wire import Wire
+from isochat_adapters.requests_adapter import carried_by, workspace_client
+
+_DO_HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
+
+# `name` is in the path; `extra_params` is sent as a nested object and so carries nothing of ours.
+_NOT_IN_BODY = frozenset({"self", "name", "stream", "extra_params"})
+
+
+class DatabricksSDK(Backend):
+    """``serving_endpoints.query`` of the Databricks SDK."""
+
+    name: ClassVar[str] = "databricks-sdk"
+    capabilities: ClassVar[Capabilities] = Capabilities(api="chat-completions")
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        from databricks.sdk.service.serving import ChatMessage, ChatMessageRole
+
+        self._client = workspace_client(setup)
+        self._message = ChatMessage
+        self._roles = {role.value: role for role in ChatMessageRole}
+        self._named = frozenset(inspect.signature(self._client.serving_endpoints.query).parameters) - _NOT_IN_BODY
+
+    def complete(self, request: Request, wire: Wire) -> Reply:
+        messages = self._typed_messages(request)
+        with carried_by(wire):
+            if messages is not None and request.body.keys() <= self._named:
+                call = "serving_endpoints.query"
+                native = self._client.serving_endpoints.query(
+                    name=request.endpoint, **{**request.body, "messages": messages}
+                )
+            else:
+                call = "api_client.do"
+                native = self._client.api_client.do(
+                    "POST",
+                    f"/serving-endpoints/{request.endpoint}/invocations",
+                    headers=_DO_HEADERS,
+                    body=request.body,
+                )
+        return Reply(
+            status=wire.status or 0,
+            headers=wire.headers,
+            body=wire.body or b"",
+            native=lambda: native,
+            client_call=call,
+        )
+
+    def _typed_messages(self, request: Request) -> list[Any] | None:
+        """The conversation as the SDK's own ``ChatMessage`` objects, if they can hold all of it."""
+        typed = []
+        for message in request.messages:
+            role = self._roles.get(message["role"])
+            if role is None or not isinstance(message.get("content"), str) or message.keys() != {"role", "content"}:
+                return None
+            typed.append(self._message(content=message["content"], role=role))
+        return typed
+
+    def held_by(self, native: Any) -> Mapping[str, Any] | None:
+        held = native.as_dict() if hasattr(native, "as_dict") else native
+        return held if isinstance(held, Mapping) else None
+
+
+@hookimpl
+def isochat_backend() -> type[Backend]:
+    return DatabricksSDK

@@ -1,0 +1,168 @@
+"""The door for clients on requests: a Databricks SDK client that only isochat holds, on isochat's wire.
+
+The SDK's HTTP session is private, but it stands in the same place in every version from 0.20 to 0.162, and a
+``requests`` session takes adapters by its public ``mount``. Its retries end at the public ``Config(clock=)``: on a
+clock whose ``sleep`` jumps past every deadline, one request is all there is time for. MLflow's deployment client
+sends through the same object.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from isochat.backend import Setup
+from isochat.errors import ConfigurationError, PluginError
+from isochat.transport.wire import Wire
+
+_wire: ContextVar[Wire | None] = ContextVar("isochat_requests_wire", default=None)
+
+_UNFRAMED = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+_PAST_EVERY_DEADLINE = 1e7
+
+
+@contextmanager
+def carried_by(wire: Wire) -> Iterator[None]:
+    """Inside, requests of clients made by :func:`workspace_client` go over ``wire``."""
+    token = _wire.set(wire)
+    try:
+        yield
+    finally:
+        _wire.reset(token)
+
+
+def workspace_client(setup: Setup) -> Any:
+    """A ``databricks.sdk.WorkspaceClient`` whose requests go over the wire of :func:`carried_by`.
+
+    Raises:
+        ImportError: the SDK is not installed.
+        PluginError: the installed version keeps its session elsewhere.
+    """
+    from databricks.sdk import WorkspaceClient
+    from databricks.sdk.version import __version__
+
+    client = WorkspaceClient(config=_config(setup))
+    session = _session(client)
+    if session is None:
+        raise PluginError(
+            f"databricks-sdk {__version__} keeps its HTTP session where isochat does not find it",
+            remedy="pip install 'isochat[databricks-sdk]' for a version that is known to work",
+        )
+    session.trust_env = False
+    session.adapters.clear()
+    adapter = _adapter()
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return client
+
+
+def _session(client: Any) -> Any:
+    import requests
+
+    api_client = client.api_client
+    session = getattr(getattr(api_client, "_api_client", api_client), "_session", None)
+    return session if isinstance(session, requests.Session) else None
+
+
+def _config(setup: Setup) -> Any:
+    from databricks.sdk.core import Config
+    from databricks.sdk.credentials_provider import CredentialsStrategy
+
+    class WireAuthenticates(CredentialsStrategy):
+        """Nothing to add: the wire sets the headers of isochat's one owner of credentials."""
+
+        def auth_type(self) -> str:
+            return "isochat"
+
+        def __call__(self, cfg: Any) -> Any:
+            return lambda: {}
+
+    class CarrierConfig(Config):
+        """A Config that asks the host nothing and takes nothing from the surroundings."""
+
+        @classmethod
+        def attributes(cls) -> Any:
+            # Config collects them from the class it is called on, where a subclass has none.
+            return Config.attributes()
+
+        def _resolve_host_metadata(self) -> None:
+            # A GET on a connection outside isochat's wire, without a clock, whose answer is not needed here.
+            pass
+
+        def _load_from_env(self) -> None:
+            # Another workspace's DATABRICKS_* is no business of a client that was given its host.
+            pass
+
+        def _known_file_config_loader(self) -> None:
+            pass
+
+    options: dict[str, Any] = {"workspace_id": setup.workspace_id} if setup.workspace_id else {}
+    return CarrierConfig(
+        host=setup.host,
+        credentials_strategy=WireAuthenticates(),
+        auth_type="isochat",
+        clock=_one_shot_clock(),
+        **options,
+    )
+
+
+def _one_shot_clock() -> Any:
+    from databricks.sdk.clock import Clock
+
+    class OneShotClock(Clock):
+        """Time stands still; a sleep, which is a retry, jumps past every deadline, in this thread only."""
+
+        def __init__(self) -> None:
+            self._local = threading.local()
+
+        def time(self) -> float:
+            now: float = getattr(self._local, "now", 0.0)
+            return now
+
+        def sleep(self, seconds: float) -> None:
+            self._local.now = self.time() + _PAST_EVERY_DEADLINE
+
+    return OneShotClock()
+
+
+def _adapter() -> Any:
+    import requests
+    from requests.adapters import BaseAdapter
+    from requests.structures import CaseInsensitiveDict
+    from requests.utils import get_encoding_from_headers
+
+    class WireAdapter(BaseAdapter):
+        """Carries a prepared request over isochat's wire. Failures pass as isochat's own exceptions, which the
+        SDK neither wraps nor retries."""
+
+        def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+            wire = _wire.get()
+            if wire is None:
+                raise ConfigurationError("a request outside a call was refused")
+            body = request.body or b""
+            reply = wire.exchange(
+                request.method,
+                request.url,
+                list(request.headers.items()),
+                body.encode() if isinstance(body, str) else body,
+            )
+            response = requests.Response()
+            response.status_code = wire.status or 0
+            response.reason = wire.reason
+            response.url = request.url
+            response.request = request
+            response.headers = CaseInsensitiveDict(
+                (name, value) for name, value in wire.headers if name.lower() not in _UNFRAMED
+            )
+            response.encoding = get_encoding_from_headers(response.headers)
+            response.raw = io.BytesIO(reply)
+            return response
+
+        def close(self) -> None:
+            pass
+
+    return WireAdapter()

@@ -1,0 +1,44 @@
+"""Raw HTTP: ``POST /serving-endpoints/{endpoint}/invocations`` with a Bearer or Basic token.
+
+What ``curl -u token:$DATABRICKS_TOKEN`` does in the documentation's REST examples, on isochat's own wire.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from isochat.backend import Backend, Capabilities, Reply, Setup
+from isochat.hookspecs import hookimpl
+from isochat.request import Request
+from isochat.transport.wire import Wire
+
+_HEADERS = (("Accept", "application/json"), ("Content-Type", "application/json"))
+
+
+class Rest(Backend):
+    """The wire itself, without a client library."""
+
+    name: ClassVar[str] = "rest"
+    capabilities: ClassVar[Capabilities] = Capabilities(api="chat-completions")
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self._encode = msgspec.json.Encoder().encode
+
+    def complete(self, request: Request, wire: Wire) -> Reply:
+        url = f"{self.setup.api_base}/{request.endpoint}/invocations"
+        body = wire.exchange("POST", url, _HEADERS, self._encode(request.body))
+        return Reply(
+            status=wire.status or 0,
+            headers=wire.headers,
+            body=body,
+            native=lambda: msgspec.json.decode(body),
+            client_call="POST invocations",
+        )
+
+
+@hookimpl
+def isochat_backend() -> type[Backend]:
+    return Rest

@@ -1,0 +1,111 @@
+"""Which endpoints does a workspace have? One endpoint, the default set, and how the service describes them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from .models import Dialect, Model
+from .replay import Replay
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A serving endpoint and what answers behind it.
+
+    `family` chooses the rows of `refusals.py` that hold for it ("claude", "gpt", "llama"; any other word has
+    no rows of its own). `speaks` lists the APIs it has. `served_model` is the name of the served entity (the
+    `served-model-name` header and the `/served-models/{name}/` path); None takes the model's own.
+    """
+
+    name: str
+    model: Model | Replay
+    family: str = "gpt"
+    served_model: str | None = None
+    speaks: tuple[Dialect, ...] = ("chat", "responses")
+    task: str = "llm/v1/chat"
+
+    @property
+    def served_name(self) -> str:
+        """The name of the served entity."""
+        return self.served_model or self.model.served_name
+
+    @property
+    def invocations_dialect(self) -> Dialect:
+        """What the `/invocations` path takes. The endpoint's task says it, never the look of a body."""
+        return "responses" if self.task.endswith("/responses") else "chat"
+
+    @property
+    def model_service(self) -> str:
+        """The name the gateway knows this endpoint by; see `model_service_name`."""
+        return model_service_name(self.name)
+
+
+def model_service_name(name: str) -> str:
+    """`databricks-X`, `system.ai.X` and `X` as the gateway's one name `system.ai.X`, dots in X as dashes.
+
+    Source: "Use model services" (docs, 2026): a `databricks-X` name is read as `system.ai.X`.
+    """
+    bare = name.removeprefix("system.ai.").removeprefix("databricks-")
+    return "system.ai." + bare.replace(".", "-")
+
+
+def default_endpoints(model: Model, *, disguised: bool) -> tuple[Endpoint, ...]:
+    """The endpoints that exist when none are named: three with names of the service, one under the model's own.
+
+    `disguised` gives the first three served-entity names of the kind the service shows. The `model` of an
+    answer always is the model that did answer.
+    """
+    own = "scripted" if disguised else "smollm2"
+
+    def served(name: str) -> str | None:
+        return name if disguised else None
+
+    return (
+        Endpoint(
+            "databricks-claude-sonnet-4-5",
+            model,
+            family="claude",
+            served_model=served("us.anthropic.claude-sonnet-4-5-20250929-v1"),
+            speaks=("chat",),
+        ),
+        Endpoint("databricks-gpt-5", model, family="gpt", served_model=served("gpt-5-2025-08-07")),
+        Endpoint(
+            "databricks-meta-llama-3-3-70b-instruct",
+            model,
+            family="llama",
+            served_model=served("meta-llama-3.3-70b-instruct-121024"),
+            speaks=("chat",),
+        ),
+        Endpoint(own, model, family="open"),
+    )
+
+
+def describe(endpoint: Endpoint) -> Mapping[str, Any]:
+    """An endpoint as list and get show it: the foundation-model shape, which has no `id`.
+
+    Source: mondoohq/mql#9770 (pasted from a live workspace) for the keys, databricks-sdk `serving.py` for
+    what stands in `state` and `config`.
+    """
+    return {
+        "name": endpoint.name,
+        "task": endpoint.task,
+        "endpoint_type": "FOUNDATION_MODEL_API",
+        "state": {"ready": "READY", "config_update": "NOT_UPDATING"},
+        "config": {
+            "served_entities": [
+                {
+                    "name": endpoint.served_name,
+                    "foundation_model": {
+                        "name": endpoint.model_service,
+                        "display_name": endpoint.name.removeprefix("databricks-"),
+                    },
+                }
+            ]
+        },
+        "capabilities": {"function_calling": True},
+        "creation_timestamp": 0,
+        "last_updated_timestamp": 0,
+        "permission_level": "CAN_QUERY",
+    }

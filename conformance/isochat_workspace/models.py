@@ -1,0 +1,112 @@
+"""What stands behind an endpoint? The neutral question and answer, and the class a model is made of."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+Dialect = Literal["chat", "responses"]
+FinishReason = Literal["stop", "length", "tool_calls"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tool:
+    """A function the model may call; `parameters` is a JSON Schema."""
+
+    name: str
+    parameters: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prompt:
+    """A request without its dialect: one question is the same Prompt over chat and over Responses.
+
+    `messages` are chat-shaped (role, content, tool_calls, tool_call_id). `forced_tool` is the tool that
+    `tool_choice` demands by name or by "required"; None leaves it to the model. `json_schema` is what the
+    text has to satisfy; an empty mapping stands for "any JSON object". `body` is the request as it came.
+    """
+
+    dialect: Dialect
+    messages: tuple[Mapping[str, Any], ...]
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    n: int = 1
+    tools: tuple[Tool, ...] = ()
+    forced_tool: Tool | None = None
+    json_schema: Mapping[str, Any] | None = None
+    body: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call the model asks for; `arguments` is JSON text."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AnswerChoice:
+    """One of the n answers; `text` is None beside tool calls."""
+
+    text: str | None
+    finish_reason: FinishReason
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """Tokens as the model counts them."""
+
+    prompt: int
+    completion: int
+
+    @property
+    def total(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt + self.completion
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model said, without dialect."""
+
+    choices: tuple[AnswerChoice, ...]
+    usage: TokenUsage
+
+
+class Model(abc.ABC):
+    """A model behind one or more endpoints. All methods run on the workspace's event loop."""
+
+    served_name: str
+    """The internal name: the service puts it into the answer's `model`, where a caller of
+    `databricks-meta-llama-3-3-70b-instruct` reads `meta-llama-3.3-70b-instruct-121024` (llama-stack recording)."""
+
+    @abc.abstractmethod
+    async def answer(self, prompt: Prompt) -> Answer:
+        """Answer one prompt. Raises ServiceError for what the model refuses (a context overflow, say)."""
+
+    async def open(self) -> None:
+        """Make ready; called once before the first prompt."""
+        return
+
+    async def close(self) -> None:
+        """Give everything back; called once, after the last prompt."""
+        return
+
+
+def text_of(content: Any) -> str:
+    """The text of a message's content: the string, or the text parts of a list joined without a separator."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        return "".join(
+            part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
+        )
+    return ""

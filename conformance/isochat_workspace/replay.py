@@ -1,0 +1,44 @@
+"""What if the answer is fixed to the byte? A stand-in for a model that hands out prepared HTTP replies."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+
+from .http_reply import HttpReply
+from .models import Dialect
+
+
+class Replay:
+    """Prepared replies by API. A sequence is handed out one by one, its last reply again and again.
+
+    Nothing of the request is judged (that is what a test looks at), only the token and the path. An API
+    that is missing here is answered with the service's 400 for an API type the model lacks.
+    """
+
+    served_name = "replay"
+
+    def __init__(self, replies: Mapping[Dialect, HttpReply | Sequence[HttpReply]]) -> None:
+        self._replies: dict[Dialect, tuple[HttpReply, ...]] = {}
+        for api, given in replies.items():
+            sequence = (given,) if isinstance(given, HttpReply) else tuple(given)
+            if not sequence:
+                raise ValueError(f"no reply given for {api!r}")
+            self._replies[api] = sequence
+        self._calls: dict[Dialect, int] = dict.fromkeys(self._replies, 0)
+        self._lock = threading.Lock()
+
+    @property
+    def speaks(self) -> tuple[Dialect, ...]:
+        """The APIs that have replies."""
+        return tuple(self._replies)
+
+    def next_reply(self, api: Dialect) -> HttpReply | None:
+        """The reply that is due on this API, or None if it has none."""
+        replies = self._replies.get(api)
+        if replies is None:
+            return None
+        with self._lock:
+            call = self._calls[api]
+            self._calls[api] += 1
+        return replies[min(call, len(replies) - 1)]

@@ -1,0 +1,108 @@
+"""What does a model say that needs no weights? Answers that follow from the request alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from .models import Answer, AnswerChoice, FinishReason, Model, Prompt, TokenUsage, ToolCall, text_of
+from .schema_instance import instance_of
+
+_WORD = re.compile(r"\S+")
+
+
+class Scripted(Model):
+    """Says in whole sentences what reached it: the question, the system prompt, the roles of the conversation.
+
+    The same Prompt gets the same answer, over chat and over Responses, today and tomorrow: no chance and no
+    clock. A token is a word (a run of non-blanks). `max_tokens` cuts after so many words ("length"), a stop
+    sequence cuts before itself ("stop"). A forced tool is called with arguments made from its schema; with
+    a schema for the text, the text is an instance of it. A tool it may call freely is not called.
+    """
+
+    def __init__(self, served_name: str = "scripted") -> None:
+        self.served_name = served_name
+
+    async def answer(self, prompt: Prompt) -> Answer:
+        """Answer from the prompt alone."""
+        choices = tuple(self._choice(prompt, index) for index in range(prompt.n))
+        completion = sum(_words_of_choice(choice) for choice in choices)
+        return Answer(choices, TokenUsage(_words_of_messages(prompt.messages), completion))
+
+    def _choice(self, prompt: Prompt, index: int) -> AnswerChoice:
+        tool = prompt.forced_tool
+        if tool is not None:
+            arguments = instance_of(tool.parameters)
+            call = ToolCall(
+                id=f"call_{tool.name}_{index + 1}",
+                name=tool.name,
+                arguments=json.dumps(arguments if isinstance(arguments, dict) else {}),
+            )
+            return AnswerChoice(None, "tool_calls", (call,))
+        if prompt.json_schema is not None:
+            # {} asks for any object: one that still says what was asked.
+            value = instance_of(prompt.json_schema) if prompt.json_schema else {"answer": _report(prompt)}
+            text = json.dumps(value, ensure_ascii=False)
+        else:
+            text = _report(prompt)
+            if prompt.n > 1:
+                text += f" This is choice {index + 1} of {prompt.n}."
+        return AnswerChoice(*_bounded(text, prompt))
+
+
+def _report(prompt: Prompt) -> str:
+    """The sentences: what was asked, under which instructions, after which conversation."""
+    users = [text_of(m.get("content")) for m in prompt.messages if m.get("role") == "user"]
+    systems = [text_of(m.get("content")) for m in prompt.messages if m.get("role") in ("system", "developer")]
+    results = [text_of(m.get("content")) for m in prompt.messages if m.get("role") == "tool"]
+    sentences = [f'You asked: "{users[-1]}".' if users else "You asked nothing."]
+    sentences.append(
+        f'The system prompt is: "{" ".join(systems)}".' if systems else "There is no system prompt."
+    )
+    if results:
+        sentences.append(f'The last tool result is: "{results[-1]}".')
+    roles = ", ".join(_role(message) for message in prompt.messages)
+    plural = "message" if len(prompt.messages) == 1 else "messages"
+    sentences.append(f"The conversation has {len(prompt.messages)} {plural}: {roles}.")
+    if len(users) > 1:
+        sentences.append(f'It began with: "{users[0]}".')
+    return " ".join(sentences)
+
+
+def _role(message: Mapping[str, Any]) -> str:
+    # OpenAI's two words for one thing: backends may translate one into the other.
+    role = message.get("role")
+    return "system" if role == "developer" else str(role)
+
+
+def _bounded(text: str, prompt: Prompt) -> tuple[str, FinishReason]:
+    """The text up to the first stop sequence or the last word allowed, whichever comes first."""
+    cuts = [at for stop in prompt.stop if (at := text.find(stop)) >= 0]
+    if cuts:
+        text = text[: min(cuts)]
+    words = list(_WORD.finditer(text))
+    if prompt.max_tokens is not None and len(words) > prompt.max_tokens:
+        return text[: words[prompt.max_tokens - 1].end()], "length"
+    return text, "stop"
+
+
+def _words(text: str) -> int:
+    return len(_WORD.findall(text))
+
+
+def _words_of_choice(choice: AnswerChoice) -> int:
+    return _words(choice.text or "") + sum(
+        _words(f"{call.name} {call.arguments}") for call in choice.tool_calls
+    )
+
+
+def _words_of_messages(messages: tuple[Mapping[str, Any], ...]) -> int:
+    total = 0
+    for message in messages:
+        total += _words(text_of(message.get("content")))
+        for call in message.get("tool_calls") or ():
+            function = call.get("function", {}) if isinstance(call, dict) else {}
+            total += _words(f"{function.get('name')} {function.get('arguments')}")
+    return total

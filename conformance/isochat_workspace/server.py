@@ -1,0 +1,103 @@
+"""How do requests get in and replies out? The aiohttp side of the workspace: record, ask, send as it stands."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from .http_reply import HttpReply
+from .records import RecordedRequest, RequestLog
+from .service import MAX_BODY_BYTES, Service
+
+logger = logging.getLogger("isochat.workspace")
+
+AccessLog = Callable[[RecordedRequest], object]
+
+
+class Server:
+    """A listening socket on loopback; `start` and `stop` run on one event loop."""
+
+    def __init__(self, service: Service, log: RequestLog, access_log: AccessLog | None) -> None:
+        self._service = service
+        self._log = log
+        self._access_log = access_log
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, port: int) -> int:
+        """Listen on 127.0.0.1 and return the port (a free one for 0). Raises OSError if it is taken."""
+        app = web.Application(client_max_size=MAX_BODY_BYTES)
+        # One route: paths are matched raw by `routes.py`, before anything is decoded or normalised.
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        app.on_response_prepare.append(_send_no_header_of_its_own)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            # A client that leaves ends its request, and with it the work of a real model.
+            handler_cancellation=True,
+            # Bodies are recorded as sent.
+            auto_decompress=False,
+            shutdown_timeout=1.0,
+        )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", port)
+        await site.start()
+        return int(self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """Stop listening, close kept-alive connections, cancel what still runs after a second."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        record = RecordedRequest(
+            method=request.method,
+            target=request.raw_path,
+            headers=tuple(
+                (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
+                for name, value in request.raw_headers
+            ),
+            body=b"",
+            arrived_at=time.monotonic(),
+        )
+        ticket = self._log.open(record)
+        too_large = False
+        try:
+            record = dataclasses.replace(record, body=await request.read())
+            self._log.replace(ticket, record)
+        except web.HTTPRequestEntityTooLarge:
+            too_large = True
+        reply = await self._service.answer(record, too_large=too_large)
+        # Recorded before the first byte goes out: who holds the answer finds the request in the log.
+        record = dataclasses.replace(record, status=reply.status, answered_at=time.monotonic())
+        self._log.replace(ticket, record)
+        if self._access_log is not None:
+            try:
+                self._access_log(record)
+            except Exception:
+                logger.exception("the access log failed")
+        return _Prepared(reply)
+
+
+class _Prepared(web.Response):
+    """A reply, and which of its headers were given."""
+
+    def __init__(self, reply: HttpReply) -> None:
+        # Content-Length is framing and comes from the body as it is.
+        headers = CIMultiDict(
+            (name, value) for name, value in reply.header_pairs() if name.lower() != "content-length"
+        )
+        super().__init__(status=reply.status, headers=headers, body=reply.body)
+        self.given = frozenset(name.lower() for name in headers)
+
+
+async def _send_no_header_of_its_own(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Take out what aiohttp adds by itself: a prepared answer goes out with its own headers only."""
+    given = response.given if isinstance(response, _Prepared) else frozenset()
+    for name in ("Content-Type", "Date", "Server"):
+        if name.lower() not in given and name in response.headers:
+            del response.headers[name]

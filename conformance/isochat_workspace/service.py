@@ -1,0 +1,180 @@
+"""What does the service answer to a request? From path, headers and body to an HttpReply, without a socket."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from .chat_dialect import read_chat, write_chat
+from .credentials import check_credentials
+from .endpoints import Endpoint, describe, model_service_name
+from .http_reply import HttpReply, ServiceError, json_reply, new_request_id
+from .models import Answer, Dialect, Prompt
+from .records import RecordedRequest
+from .refusals import check_refusals
+from .replay import Replay
+from .request_fields import read_object
+from .responses_dialect import read_responses, write_responses
+from .routes import Route, find_route
+
+logger = logging.getLogger("isochat.workspace")
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+"""Payload limit of foundation model, external model and agent endpoints ("Model Serving limits" page)."""
+
+_READ: Mapping[Dialect, Callable[[Mapping[str, Any]], Prompt]] = {
+    "chat": read_chat,
+    "responses": read_responses,
+}
+_WRITE: Mapping[Dialect, Callable[[Prompt, Answer, str], dict[str, Any]]] = {
+    "chat": write_chat,
+    "responses": write_responses,
+}
+_API_TYPES: Mapping[Dialect, str] = {
+    "chat": "mlflow/v1/chat/completions",
+    "responses": "mlflow/v1/responses",
+}
+
+
+@dataclasses.dataclass(slots=True)
+class Service:
+    """The serving API over a set of endpoints. `url` is where the workspace is reached from outside."""
+
+    endpoints: Mapping[str, Endpoint]
+    token: str
+    url: str = ""
+
+    async def answer(self, request: RecordedRequest, *, too_large: bool = False) -> HttpReply:
+        """Answer one request. Never raises: what goes wrong inside is a 500 in the service's shape."""
+        request_id = new_request_id()
+        try:
+            return await self._answer(request, too_large, request_id)
+        except ServiceError as refusal:
+            return refusal.reply(request_id)
+        except Exception:
+            logger.exception("a model failed to answer")
+            return ServiceError(500, "INTERNAL_ERROR", "Internal error").reply(request_id)
+
+    async def _answer(self, request: RecordedRequest, too_large: bool, request_id: str) -> HttpReply:
+        route = find_route(request.path)
+        if route is not None and route.operation == "host_metadata":
+            # Asked by the SDK before it has credentials.
+            _check_method(request, route)
+            return json_reply(200, self._host_metadata(), request_id)
+        check_credentials(request.header("authorization"), self.token)
+        if route is None:
+            raise ServiceError(404, "ENDPOINT_NOT_FOUND", f"Invalid path: {request.path}")
+        _check_method(request, route)
+        if too_large:
+            # No literal text of the service is known for this status.
+            message = f"Request body is larger than {MAX_BODY_BYTES} bytes."
+            raise ServiceError(413, "REQUEST_TOO_LARGE", message)
+        match route.operation:
+            case "list":
+                listed = [describe(endpoint) for endpoint in self.endpoints.values()]
+                return json_reply(200, {"endpoints": listed}, request_id)
+            case "get":
+                return json_reply(200, describe(self._endpoint_by_path(route)), request_id)
+            case "invocations":
+                endpoint = self._endpoint_by_path(route)
+                dialect = endpoint.invocations_dialect
+                return await self._query(endpoint, dialect, route, request.body, request_id)
+            case "chat" | "responses" as named:
+                model = read_object(request.body).get("model")
+                endpoint = self._endpoint_by_model(model, route)
+                return await self._query(endpoint, named, route, request.body, request_id)
+            case "host_metadata":
+                raise AssertionError("answered above")
+
+    async def _query(
+        self, endpoint: Endpoint, dialect: Dialect, route: Route, raw: bytes, request_id: str
+    ) -> HttpReply:
+        model = endpoint.model
+        if isinstance(model, Replay):
+            reply = model.next_reply(dialect)
+            if reply is None:
+                raise _api_not_spoken(endpoint, dialect, route, model.speaks)
+            return reply
+        if dialect not in endpoint.speaks:
+            raise _api_not_spoken(endpoint, dialect, route, endpoint.speaks)
+        body = read_object(raw)
+        if body.get("stream"):
+            message = "This workspace does not stream yet: send the request without 'stream'."
+            raise ServiceError(501, "NOT_IMPLEMENTED", message)
+        check_refusals(dialect, endpoint, body)
+        prompt = _READ[dialect](body)
+        answer = await model.answer(prompt)
+        dressed = _WRITE[dialect](prompt, answer, model.served_name)
+        return json_reply(200, dressed, request_id, ("served-model-name", endpoint.served_name))
+
+    def _endpoint_by_path(self, route: Route) -> Endpoint:
+        """The endpoint a path names; the 404 is databricks-demos/dbdemos#220, pasted."""
+        endpoint = self.endpoints.get(route.endpoint or "")
+        if endpoint is None:
+            message = f"Endpoint with name '{route.endpoint}' does not exist."
+            raise ServiceError(404, "RESOURCE_DOES_NOT_EXIST", message, with_request_info=True)
+        if route.served is not None and route.served not in (
+            endpoint.served_name,
+            endpoint.model.served_name,
+        ):
+            message = f"Served model with name '{route.served}' does not exist."
+            raise ServiceError(404, "RESOURCE_DOES_NOT_EXIST", message, with_request_info=True)
+        return endpoint
+
+    def _endpoint_by_model(self, model: Any, route: Route) -> Endpoint:
+        """The endpoint a body names: by endpoint name on the workspace, by any of its names on the gateway.
+
+        `system.ai.X` is no endpoint name and a 404 on `/serving-endpoints` (seen live, surface notes).
+        """
+        if not isinstance(model, str):
+            raise ServiceError(400, "INVALID_PARAMETER_VALUE", "Missing required parameter: 'model'")
+        if route.surface == "workspace":
+            if endpoint := self.endpoints.get(model):
+                return endpoint
+            raise ServiceError(
+                404,
+                "ENDPOINT_NOT_FOUND",
+                "The given endpoint does not exist, please retry after checking the specified model"
+                " and version deployment exists.",
+            )
+        wanted = model_service_name(model)
+        for endpoint in self.endpoints.values():
+            if endpoint.model_service == wanted:
+                return endpoint
+        raise ServiceError(404, "NOT_FOUND", f"Model service '{wanted}' does not exist")
+
+    def _host_metadata(self) -> dict[str, Any]:
+        """What databricks-sdk reads at `Config()` (`oauth.py`, HostMetadata); the ids are made up."""
+        return {
+            "oidc_endpoint": f"{self.url}/oidc",
+            "account_id": "00000000-0000-0000-0000-000000000000",
+            "workspace_id": "1234567890123456",
+            "cloud": "AWS",
+        }
+
+
+def _check_method(request: RecordedRequest, route: Route) -> None:
+    if request.method != route.method:
+        message = f"Method {request.method} is not allowed here, use {route.method}."
+        raise ServiceError(405, "METHOD_NOT_ALLOWED", message, headers=(("allow", route.method),))
+
+
+def _api_not_spoken(
+    endpoint: Endpoint, dialect: Dialect, route: Route, spoken: Collection[Dialect]
+) -> ServiceError:
+    """The 400 for an API an endpoint lacks. Both texts are quoted from live workspaces.
+
+    On the workspace's Responses path: maximhq/bifrost#6958. Elsewhere: Codex probe 2026-07-28, the api_type
+    names as advertised by `serving-endpoints:foundation-models`.
+    """
+    if dialect == "responses" and route.surface == "workspace" and not isinstance(endpoint.model, Replay):
+        message = f"Responses API passthrough is not supported for model {endpoint.name}."
+    else:
+        supported = ", ".join(_API_TYPES[one] for one in sorted(spoken))
+        message = (
+            f"API type '{_API_TYPES[dialect]}' is not supported by '{endpoint.name}'."
+            f" Supported API types: [{supported}]."
+        )
+    return ServiceError(400, "BAD_REQUEST", message)

@@ -1,0 +1,195 @@
+"""How does a program get a Databricks workspace of its own? A server on loopback, for as long as it is wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import secrets
+import threading
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+from .endpoints import Endpoint, default_endpoints
+from .models import Model
+from .records import RecordedRequest, RequestLog
+from .scripted import Scripted
+from .server import AccessLog, Server
+from .service import Service
+
+_START_TIMEOUT_S = 180.0
+
+
+class Workspace:
+    """A server on loopback that speaks the Databricks model-serving API, for any client of it.
+
+    Args:
+        endpoints: what it serves; by default three endpoints with names of the service and one more
+            (`scripted`, or `smollm2` where that model answers).
+        model: what answers behind the default endpoints: "scripted" (deterministic, no weights), "smollm2"
+            (a real 135M model; `isochat local install` fetches it), or a Model.
+        token: the token it accepts; by default a random one in the service's form (`dapi` + 32 hex digits).
+        port: the port on 127.0.0.1; 0 takes a free one.
+        access_log: called with each RecordedRequest once its answer is known, on the server's thread.
+        keep_requests: how many requests are remembered; None remembers all.
+
+    It starts with `with` or `start()` and ends with the block or `stop()`. All of it is safe to use from any
+    thread.
+    """
+
+    def __init__(
+        self,
+        endpoints: Iterable[Endpoint] | None = None,
+        *,
+        model: str | Model = "scripted",
+        token: str | None = None,
+        port: int = 0,
+        access_log: AccessLog | None = None,
+        keep_requests: int | None = None,
+    ) -> None:
+        served = default_set(model) if endpoints is None else tuple(endpoints)
+        self.token = token or "dapi" + secrets.token_hex(16)
+        self._service = Service({}, self.token)
+        for endpoint in served:
+            self._put(endpoint)
+        self._default = served[-1] if served else None
+        self._port = port
+        self._access_log = access_log
+        self._log = RequestLog(keep_requests)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._opened: list[Model] = []
+
+    @property
+    def url(self) -> str:
+        """`http://127.0.0.1:PORT`. Raises RuntimeError before the start."""
+        if not self._service.url:
+            raise RuntimeError("the workspace has not been started: use it in a with block or call start()")
+        return self._service.url
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        """What was received so far, refused requests as well, in order of arrival."""
+        return self._log.snapshot()
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """What is served."""
+        return tuple(self._service.endpoints.values())
+
+    @property
+    def default_endpoint(self) -> str:
+        """The endpoint to use where none is named: it speaks both APIs (the last one given)."""
+        return self._default.name if self._default else ""
+
+    @property
+    def model_name(self) -> str:
+        """The model that answers on the default endpoint."""
+        return self._default.model.served_name if self._default else ""
+
+    def add(self, endpoint: Endpoint) -> None:
+        """Serve one more endpoint, or another one under the same name; also while running."""
+        with self._lock:
+            loop = self._loop
+        if loop is not None:
+            asyncio.run_coroutine_threadsafe(self._open(endpoint), loop).result(_START_TIMEOUT_S)
+        self._put(endpoint)
+
+    def start(self) -> Self:
+        """Listen, and make the models ready. Returns itself once requests are answered.
+
+        Raises OSError if the port is taken, ConfigurationError if the model is not installed.
+        """
+        with self._lock:
+            if self._thread is not None:
+                raise RuntimeError("the workspace is running already")
+            ready: concurrent.futures.Future[None] = concurrent.futures.Future()
+            # A daemon: a program that forgets to stop still ends.
+            self._thread = threading.Thread(
+                target=self._run, args=(ready,), name="isochat-workspace", daemon=True
+            )
+            self._thread.start()
+        try:
+            ready.result(_START_TIMEOUT_S)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """End it; nothing is left behind. Does nothing if it does not run."""
+        with self._lock:
+            thread, loop, stopping = self._thread, self._loop, self._stopping
+            self._thread = None
+        if thread is None:
+            return
+        if loop is not None and stopping is not None and not loop.is_closed():
+            try:
+                loop.call_soon_threadsafe(stopping.set)
+            except RuntimeError:  # the loop ended in between, after a failed start
+                pass
+        thread.join()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _put(self, endpoint: Endpoint) -> None:
+        # A new mapping each time: the server thread may be reading the old one.
+        self._service.endpoints = {**self._service.endpoints, endpoint.name: endpoint}
+
+    def _run(self, ready: concurrent.futures.Future[None]) -> None:
+        try:
+            asyncio.run(self._serve(ready))
+        except BaseException as error:  # handed to the thread that waits in start()
+            if ready.done():
+                raise
+            ready.set_exception(error)
+
+    async def _serve(self, ready: concurrent.futures.Future[None]) -> None:
+        loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+        with self._lock:
+            self._loop, self._stopping = loop, stopping
+        server = Server(self._service, self._log, self._access_log)
+        try:
+            for endpoint in self.endpoints:
+                await self._open(endpoint)
+            port = await server.start(self._port)
+            self._service.url = f"http://127.0.0.1:{port}"
+            ready.set_result(None)
+            await stopping.wait()
+        finally:
+            with self._lock:
+                self._loop = self._stopping = None
+            await server.stop()
+            while self._opened:
+                await self._opened.pop().close()
+
+    async def _open(self, endpoint: Endpoint) -> None:
+        """Make the endpoint's model ready, once for all endpoints it stands behind."""
+        model = endpoint.model
+        if isinstance(model, Model) and not any(model is other for other in self._opened):
+            self._opened.append(model)
+            await model.open()
+
+
+def default_set(model: str | Model) -> tuple[Endpoint, ...]:
+    """The default endpoints for a model named or given. Raises ValueError for an unknown name."""
+    if isinstance(model, Model):
+        return default_endpoints(model, disguised=False)
+    if model == "scripted":
+        return default_endpoints(Scripted(), disguised=True)
+    if model == "smollm2":
+        from .smollm2 import SmolLM2
+
+        return default_endpoints(SmolLM2(), disguised=False)
+    raise ValueError(f"unknown model {model!r}: use 'scripted' or 'smollm2'")

@@ -1,0 +1,150 @@
+"""How does one attempt end: in a result, or in which error?
+
+The wire is the truth. Whatever the client returned or raised, the status and bytes that stood on the wire decide;
+the client's object becomes ``meta.native``, its exception the ``__cause__``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from isochat.backend import Backend, Reply
+from isochat.errors import BadResponseError, ChatError, PluginError
+from isochat.request import Request
+from isochat.results import NOTHING, ChatResult, Meta, Once
+from isochat.status_errors import error_under_200, status_error
+from isochat.wire_format import chat_completions, responses
+from isochat.wire_format.json_text import decode
+
+if TYPE_CHECKING:
+    from isochat.transport.wire import Wire
+
+_READERS: Mapping[str, Callable[[Any, Meta], ChatResult]] = {
+    "chat-completions": chat_completions.read_completion,
+    "responses": responses.read_response,
+}
+
+
+def carry(backend: Backend, request: Request, wire: Wire) -> Reply | Mapping[str, Any]:
+    """Let ``backend`` send ``request`` over ``wire`` and give its successful reply.
+
+    Raises:
+        ChatError: whatever kept it from succeeding, with the client's own exception as ``__cause__``.
+    """
+    reply: Reply | Mapping[str, Any] | None = None
+    raised: Exception | None = None
+    try:
+        reply = backend.complete(request, wire)
+    except Exception as error:
+        raised = error
+    if wire.failure is not None:
+        if raised is None or raised is wire.failure:
+            raise wire.failure
+        raise wire.failure from raised
+    if wire.body is None:
+        if raised is not None:
+            raise _unsent(backend, raised) from (None if isinstance(raised, ChatError) else raised)
+        return _checked(backend, reply)
+    if wire.status is not None and wire.status >= 400:
+        raise status_error(wire.status, lower_headers(wire.headers), wire.body) from raised
+    if raised is not None:
+        # The client could not read a reply that the service calls a success; isochat reads it all the same.
+        return _unread(backend, wire, raised)
+    return _checked(backend, reply)
+
+
+def read_result(reply: Reply | Mapping[str, Any], request: Request, meta: Meta) -> ChatResult:
+    """The normalised result of a reply.
+
+    Raises:
+        BadResponseError: it is no chat answer.
+        StatusError: it is an error under a success status.
+    """
+    if not isinstance(reply, Reply):
+        return _READERS["chat-completions"](reply, _with_raw(meta, reply, None))
+    headers = lower_headers(reply.headers)
+    try:
+        data = decode(reply.body, headers.get("content-type"))
+        failed = error_under_200(data, reply.status, headers, reply.body.decode("utf-8", "replace"))
+        if failed is not None:
+            raise failed
+        return _READERS[request.api](data, _with_raw(meta, data, reply))
+    except BadResponseError as error:
+        error.status_code = reply.status
+        error.request_id = headers.get("x-request-id")
+        error.body = reply.body[:2000].decode("utf-8", "replace")
+        raise
+
+
+def _with_raw(meta: Meta, data: Any, reply: Reply | None) -> Meta:
+    if reply is None:
+        return msgspec.structs.replace(meta, _raw=data)
+    headers = lower_headers(reply.headers)
+    return msgspec.structs.replace(
+        meta,
+        client_call=reply.client_call,
+        request_id=headers.get("x-request-id"),
+        served_model=headers.get("served-model-name"),
+        status_code=reply.status,
+        headers=headers,
+        _raw=data,
+        _native=NOTHING if reply.native is None else Once(_readable(reply.native, reply.client_call)),
+    )
+
+
+def _readable(native: Callable[[], Any], client_call: str) -> Callable[[], Any]:
+    def parse() -> Any:
+        try:
+            return native()
+        except ChatError:
+            raise
+        except Exception as error:
+            raise BadResponseError(
+                f"{client_call} cannot read this reply itself: {type(error).__name__}: {error}"
+            ) from error
+
+    return parse
+
+
+def _unread(backend: Backend, wire: Wire, raised: Exception) -> Reply:
+    def native() -> Any:
+        raise raised
+
+    return Reply(
+        status=wire.status or 0,
+        headers=wire.headers,
+        body=wire.body or b"",
+        native=native,
+        client_call=getattr(raised, "client_call", "") or backend.name,
+    )
+
+
+def _checked(backend: Backend, reply: Any) -> Reply | Mapping[str, Any]:
+    if isinstance(reply, Reply | Mapping):
+        return reply
+    raise PluginError(
+        f"backend {backend.name!r} returned {type(reply).__name__}; expected a Reply or a chat completion",
+        remedy="Report this to the backend's author",
+    )
+
+
+def _unsent(backend: Backend, error: Exception) -> ChatError:
+    if isinstance(error, ChatError):
+        return error
+    translated = backend.translate_error(error)
+    return translated or PluginError(
+        f"backend {backend.name!r} failed before anything was sent: {type(error).__name__}: {error}",
+        remedy="Report this with the versions of isochat and the client",
+    )
+
+
+def lower_headers(headers: list[tuple[str, str]]) -> dict[str, str]:
+    """Headers by lower-case name; a repeated one is joined with commas, as RFC 9110 5.3 allows."""
+    joined: dict[str, str] = {}
+    for name, value in headers:
+        key = name.lower()
+        joined[key] = f"{joined[key]}, {value}" if key in joined else value
+    return joined

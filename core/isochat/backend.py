@@ -1,0 +1,115 @@
+"""What must a backend do? The seam between isochat and the client that carries a call.
+
+A backend is one module with a class and a hook::
+
+    class MyBackend(Backend):
+        name = "mine"
+        capabilities = Capabilities(api="chat-completions")
+
+        def complete(self, request, wire):
+            body = wire.exchange("POST", self.setup.host + "/...", headers, payload)
+            return Reply(status=wire.status, headers=wire.headers, body=body, client_call="mine.send")
+
+    @hookimpl
+    def isochat_backend():
+        return MyBackend
+
+It holds no retry, reads no environment and assembles no result. It imports its client in ``__init__``, never at
+module level: the module must import without it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import msgspec
+
+from isochat.errors import ChatError
+from isochat.request import Api, Request
+
+if TYPE_CHECKING:
+    from isochat.transport.wire import Wire
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What a backend can do, as data.
+
+    Attributes:
+        api: The dialect it speaks.
+        streaming: Whether it can stream.
+        asynchronous: ``native``, bounded ``threads``, or ``none``.
+    """
+
+    api: Api
+    streaming: bool = False
+    asynchronous: Literal["native", "threads", "none"] = "none"
+
+
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """What a backend is told when a client is made.
+
+    Attributes:
+        host: The workspace's URL, without path or trailing slash.
+        api_base: ``host`` with the route's path, e.g. ``https://.../serving-endpoints``.
+        workspace_id: The workspace's numeric id, where the credentials know it.
+        options: What the user gave beyond isochat's own arguments.
+    """
+
+    host: str
+    api_base: str
+    workspace_id: str | None = None
+    options: Mapping[str, Any] = {}
+
+
+class Reply(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """What a call gave back.
+
+    Attributes:
+        body: The reply's bytes, as read off the wire.
+        native: Gives the client's own object; called once, when ``meta.native`` is read.
+        client_call: The documented call that was made, e.g. ``chat.completions.create``.
+    """
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+    native: Callable[[], Any] | None = None
+    client_call: str = ""
+
+
+class Backend(ABC):
+    """Carries chat requests through one client library."""
+
+    name: ClassVar[str]
+    capabilities: ClassVar[Capabilities]
+    options: ClassVar[frozenset[str]] = frozenset()
+    """Names of the client arguments this backend takes beyond isochat's own."""
+
+    def __init__(self, setup: Setup) -> None:
+        """Import the client and make its object; open no socket.
+
+        Raises:
+            ImportError: the client is not installed; isochat turns it into the ``pip install`` line.
+        """
+        self.setup = setup
+
+    @abstractmethod
+    def complete(self, request: Request, wire: Wire) -> Reply | Mapping[str, Any]:
+        """Send ``request`` over ``wire``, once, by the client's documented call.
+
+        A backend with a transport of its own may leave ``wire`` alone and return a chat-completion mapping.
+        Exceptions of the client may pass: what stands on the wire decides, they become the ``__cause__``.
+        """
+
+    def translate_error(self, error: Exception) -> ChatError | None:
+        """The isochat error for what the client raised *before* anything was on the wire, if it is known."""
+        return None
+
+    def held_by(self, native: Any) -> Mapping[str, Any] | None:
+        """What the client's own object holds, as JSON of the backend's API; the proof compares it to the result."""
+        return native if isinstance(native, Mapping) else None
+
+    def close(self) -> None:
+        """Release what the client holds. The wire is isochat's."""

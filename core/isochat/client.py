@@ -1,0 +1,311 @@
+"""How is a chat call made? The client: settings in, one policy around one backend, a normalised result out."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
+
+from isochat import plugins
+from isochat.attempt import carry, read_result
+from isochat.backend import Backend, Capabilities, Setup
+from isochat.config.credentials import Credentials, UnifiedConfig, find_credentials
+from isochat.config.settings import BY_NAME, Settings, resolve
+from isochat.errors import ChatError, ConfigurationError, InvalidInputError, located
+from isochat.messages import Messages
+from isochat.observing import log_attempt
+from isochat.parameters import ChatParams
+from isochat.policy import RetryPolicy
+from isochat.redaction import Redactor
+from isochat.request import Options, Request, build, call_options
+from isochat.results import ChatResult, Meta
+from isochat.text_safety import check_endpoint, check_headers
+from isochat.transport.deadline import Clock, Deadline, SystemClock
+
+if TYPE_CHECKING:
+    from isochat.transport.pools import Pools
+    from isochat.transport.wire import Wire
+
+_DEFAULT_BACKEND = "rest"
+
+
+class Client:
+    """Chats with one Databricks serving endpoint through one client library.
+
+    Made without opening a socket; it imports the client of the one backend asked for. One object serves many
+    threads. Use it as a context manager, or call :meth:`close`, to give its connections back early.
+
+    Args:
+        backend: Name of an installed backend (``isochat.backends()`` lists them), or a :class:`Backend` class.
+            Default ``rest``.
+        target: A section of ``isochat.toml`` that holds settings and default parameters.
+        endpoint: Name of the serving endpoint.
+        host: The workspace's URL; a pasted browser URL is cleaned.
+        token: A personal access token. Host and token may also come from ``DATABRICKS_HOST`` and
+            ``DATABRICKS_TOKEN``; a token from the environment goes only to the host that the environment names.
+        profile: A profile of ``~/.databrickscfg``. OAuth, Azure and notebooks go through the Databricks SDK.
+        route: ``serving-endpoints``.
+        timeout: Longest silence once the reply has begun, in seconds.
+        deadline: The whole call with retries, login and waiting, in seconds.
+        max_retries: Further attempts; 0 means exactly one request.
+        retry_after_execution: Also send again when the model may have run already.
+        on_unsupported: What to do with a parameter that the backend's API cannot carry: ``raise``, ``warn`` (keep
+            going, listed in ``meta.warnings``) or ``drop``.
+        headers: Headers for every request.
+        trust_env: Read proxy and certificate settings from the environment.
+        ca_bundle: A PEM file of certificate authorities.
+        max_connections: Connections at once; further calls wait for a free one.
+        auth_scheme: ``bearer``, or ``basic`` as in ``curl -u token:...``.
+        allow_insecure: Allow plain http to a host that is not this machine.
+        config_file: The ``isochat.toml`` to read.
+        backend_options: What the backend takes beyond these.
+
+    Raises:
+        ConfigurationError: settings, credentials, target or backend are not usable; the message names which.
+        UnsafeInputError: a name, host, token or header could break out of its place on the wire.
+    """
+
+    def __init__(
+        self,
+        backend: str | type[Backend] | None = None,
+        *,
+        target: str | None = None,
+        endpoint: str | None = None,
+        host: str | None = None,
+        token: str | None = None,
+        profile: str | None = None,
+        route: str | None = None,
+        timeout: float | None = None,
+        deadline: float | None = None,
+        max_retries: int | None = None,
+        retry_after_execution: bool | None = None,
+        on_unsupported: Literal["raise", "warn", "drop"] | None = None,
+        headers: Mapping[str, str] | None = None,
+        retry_budget: Any = None,
+        fallback: Sequence[str] = (),
+        trust_env: bool | None = None,
+        ca_bundle: str | None = None,
+        max_connections: int | None = None,
+        auth_scheme: Literal["bearer", "basic"] | None = None,
+        allow_insecure: bool | None = None,
+        config_file: str | os.PathLike[str] | None = None,
+        observers: Sequence[Any] = (),
+        **backend_options: Any,
+    ) -> None:
+        _refuse_not_built({"retry_budget": retry_budget, "fallback": fallback, "observers": observers})
+        product = backend_options.pop("product", None)
+        arguments = {
+            "backend": backend if isinstance(backend, str) else None,
+            "endpoint": endpoint, "host": host, "token": token, "profile": profile, "route": route,
+            "timeout": timeout, "deadline": deadline, "max_retries": max_retries,
+            "retry_after_execution": retry_after_execution, "on_unsupported": on_unsupported,
+            "headers": headers, "trust_env": trust_env, "ca_bundle": ca_bundle,
+            "max_connections": max_connections, "auth_scheme": auth_scheme,
+            "allow_insecure": allow_insecure, "product": product,
+        }  # fmt: skip
+        settings = resolve(arguments, target=target, config_file=config_file, options=backend_options)
+        self._settings: Settings = settings
+        self._backend_class = (
+            backend if isinstance(backend, type) else plugins.load_backend(settings["backend"] or _DEFAULT_BACKEND)
+        )
+        self._headers = check_headers(settings["headers"], "headers")
+        if settings["product"] is not None:
+            check_headers({"User-Agent": settings["product"]}, "product")
+        if settings["endpoint"] is not None:
+            check_endpoint(settings["endpoint"])
+        _check_options(self._backend_class, settings.options)
+        self._options = Options(settings["timeout"], settings["deadline"], settings["max_retries"])
+        self._policy = RetryPolicy(settings["retry_after_execution"])
+        self._clock: Clock = SystemClock()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._pools: Pools | None = None
+        self._credentials: Credentials = find_credentials(settings)
+        self._backend: Backend | None = None
+        if not isinstance(self._credentials, UnifiedConfig):
+            self._backend = self._make_backend()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this client's backend can do."""
+        return self._backend_class.capabilities
+
+    def chat(self, messages: Messages, *, stream: Literal[False] = False, **params: Unpack[ChatParams]) -> ChatResult:
+        """Ask the endpoint and wait for its whole answer.
+
+        Args:
+            messages: A string (one user message), or a sequence of ``{"role": ..., "content": ...}`` mappings and
+                :class:`isochat.Message` objects.
+            stream: Streams are not part of this version.
+            params: See :class:`isochat.parameters.ChatParams`.
+
+        Raises:
+            InvalidInputError: the request is refused before anything is sent.
+            ChatError: one of the tree in :mod:`isochat.errors`; it says whether the model may have run.
+        """
+        if stream:
+            raise InvalidInputError(
+                "stream=True is not part of this version of isochat", remedy="Leave stream out"
+            )
+        given: dict[str, Any] = dict(params)
+        options = call_options(given, self._call_defaults())
+        request = build(
+            self._endpoint(),
+            self.capabilities.api,
+            messages,
+            given,
+            self._target_params(),
+            self._settings["on_unsupported"],
+        )
+        return self._call(request, options)
+
+    def close(self) -> None:
+        """Give the connections back. A closed client refuses further calls."""
+        self._closed = True
+        if self._backend is not None:
+            self._backend.close()
+        if self._pools is not None:
+            self._pools.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Client({self._backend_class.name!r}, endpoint={self._settings['endpoint']!r})"
+
+    def __reduce__(self) -> Any:
+        raise ConfigurationError(
+            "a Client holds connections and credentials and does not pickle", remedy="Make one in each process"
+        )
+
+    # -- one call ---------------------------------------------------------------------------------------------
+
+    def _call(self, request: Request, options: Options) -> ChatResult:
+        if self._closed:
+            raise ConfigurationError("this client is closed", remedy="Make a new one")
+        deadline = Deadline(options.deadline, self._clock)
+        attempts = 0
+        while True:
+            wire: Wire | None = None
+            try:
+                backend = self._ready_backend(deadline)
+                wire = self._open_wire(request, options, deadline)
+                attempts += 1
+                reply = carry(backend, request, wire)
+                meta = Meta(
+                    backend=backend.name,
+                    endpoint=request.endpoint,
+                    route=self._settings["route"],
+                    elapsed=deadline.elapsed(),
+                    attempts=attempts,
+                    warnings=request.warnings,
+                )
+                result = read_result(reply, request, meta)
+                log_attempt(wire, meta.backend, attempts, None)
+                return result
+            except ChatError as error:
+                located(
+                    error,
+                    backend=self._backend_class.name,
+                    endpoint=request.endpoint,
+                    attempts=attempts,
+                    elapsed=deadline.elapsed(),
+                )
+                log_attempt(wire, self._backend_class.name, attempts, error)
+                pause = self._policy.pause(error, attempts, options.max_retries, deadline)
+                if pause is None:
+                    raise
+            self._clock.sleep(pause)
+
+    def _open_wire(self, request: Request, options: Options, deadline: Deadline) -> Wire:
+        from isochat.transport.tap import record
+        from isochat.transport.wire import Wire
+
+        credentials = self._credentials.headers(deadline)
+        wire = Wire(
+            self._open_pools(),
+            deadline,
+            idle=options.timeout,
+            credentials=credentials,
+            headers={**self._headers, **request.headers},
+            product=self._settings["product"],
+            redactor=Redactor(self._credentials.secrets(credentials)),
+        )
+        record(wire)
+        return wire
+
+    def _open_pools(self) -> Pools:
+        # urllib3 takes longer to import than all of isochat, so it waits for the first call.
+        if self._pools is None:
+            from isochat.transport.pools import Pools
+
+            with self._lock:
+                if self._pools is None:
+                    self._pools = Pools(
+                        max_connections=self._settings["max_connections"],
+                        ca_bundle=self._settings["ca_bundle"],
+                        trust_env=self._settings["trust_env"],
+                    )
+        return self._pools
+
+    def _ready_backend(self, deadline: Deadline) -> Backend:
+        if self._backend is None:
+            # The host is known only once the credentials are found, and that may ask the network.
+            assert isinstance(self._credentials, UnifiedConfig)
+            self._credentials.connect(deadline)
+            with self._lock:
+                if self._backend is None:
+                    self._backend = self._make_backend()
+        return self._backend
+
+    def _make_backend(self) -> Backend:
+        host = self._credentials.host
+        setup = Setup(
+            host=host,
+            api_base=f"{host}/serving-endpoints",
+            workspace_id=self._credentials.workspace_id,
+            options=self._settings.options,
+        )
+        try:
+            return self._backend_class(setup)
+        except ImportError as error:
+            raise plugins.not_installed(self._backend_class.name, error) from error
+
+    def _endpoint(self) -> str:
+        endpoint: str | None = self._settings["endpoint"]
+        if endpoint is None:
+            raise ConfigurationError(
+                "no endpoint is named", remedy="Pass endpoint=, set ISOCHAT_ENDPOINT, or name one in the target"
+            )
+        return endpoint
+
+    def _target_params(self) -> Mapping[str, Any]:
+        return {name: value for name, value in self._settings.params.items() if name not in _CALL_OPTION_NAMES}
+
+    def _call_defaults(self) -> Options:
+        given = {name: value for name, value in self._settings.params.items() if name in _CALL_OPTION_NAMES}
+        return call_options(given, self._options) if given else self._options
+
+
+_CALL_OPTION_NAMES = ("timeout", "deadline", "max_retries")
+
+
+def _check_options(backend: type[Backend], options: Mapping[str, Any]) -> None:
+    unknown = sorted(options.keys() - backend.options)
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], [*BY_NAME, *backend.options], n=1)
+        raise ConfigurationError(
+            f"unknown argument {unknown[0]!r} for a client with the backend {backend.name!r}",
+            remedy=f"Did you mean {close[0]!r}?" if close else "See help(isochat.Client)",
+        )
+
+
+def _refuse_not_built(arguments: Mapping[str, Any]) -> None:
+    for name, value in arguments.items():
+        if value is not None and value != ():
+            raise ConfigurationError(f"{name}= is not part of this version of isochat", remedy=f"Leave {name} out")

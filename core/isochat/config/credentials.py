@@ -1,0 +1,242 @@
+"""Who may talk to which workspace, and with which headers?
+
+One owner of credentials for every backend. ``host`` and ``token`` need nothing but themselves; a profile, OAuth,
+Azure and a notebook go through the Databricks SDK's unified ``Config``, whose logins have no clock of their own
+and therefore run under the call's deadline.
+
+A token goes only to the host of its own source: one from the environment goes to a host that somebody named in
+code or in a file only if the environment names the same host.
+"""
+
+from __future__ import annotations
+
+import base64
+import configparser
+import os
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from isochat.config.settings import ARGUMENT, ENVIRONMENT, Settings
+from isochat.errors import AuthenticationError, BackendNotInstalledError, ChatError, ConfigurationError
+from isochat.text_safety import check_host, check_token
+from isochat.transport.deadline import Deadline
+
+
+class Credentials(ABC):
+    """What authenticates one client's calls."""
+
+    @property
+    @abstractmethod
+    def host(self) -> str:
+        """The workspace's URL that these credentials are for."""
+
+    workspace_id: str | None = None
+
+    @abstractmethod
+    def headers(self, deadline: Deadline) -> Mapping[str, str]:
+        """The headers that authenticate a request, before ``deadline``."""
+
+    def secrets(self, headers: Mapping[str, str]) -> list[str]:
+        """What must never be shown."""
+        return [value.partition(" ")[2] or value for value in headers.values()]
+
+
+class StaticToken(Credentials):
+    """A personal access token, or any other that the caller keeps fresh."""
+
+    def __init__(self, host: str, token: str, scheme: str = "bearer") -> None:
+        self._host = host
+        self._token = token
+        if scheme == "basic":
+            # What `curl -u token:$DATABRICKS_TOKEN` sends, as the documentation's REST examples do.
+            value = "Basic " + base64.b64encode(f"token:{token}".encode()).decode()
+        else:
+            value = f"Bearer {token}"
+        self._headers = {"Authorization": value}
+
+    @property
+    def host(self) -> str:
+        return self._host
+
+    def headers(self, deadline: Deadline) -> Mapping[str, str]:
+        return self._headers
+
+    def secrets(self, headers: Mapping[str, str]) -> list[str]:
+        return [self._token, *super().secrets(headers)]
+
+    def __repr__(self) -> str:
+        return f"StaticToken(host={self._host!r})"
+
+
+class UnifiedConfig(Credentials):
+    """The Databricks SDK's unified authentication: profiles, OAuth, Azure, notebooks.
+
+    Args:
+        profile: A section of ``~/.databrickscfg``; ``None`` lets the SDK look around.
+        host: Only for the check that it is the same as the one the SDK finds.
+    """
+
+    def __init__(self, profile: str | None, host: str | None, allow_insecure: bool) -> None:
+        try:
+            from databricks.sdk.core import Config
+        except ImportError as error:
+            raise BackendNotInstalledError(
+                "no token is given, and other credentials need the Databricks SDK",
+                remedy="Pass host= and token=, set DATABRICKS_HOST and DATABRICKS_TOKEN, or "
+                "pip install 'isochat[databricks-sdk]'",
+            ) from error
+        self._make = Config
+        self._profile = profile
+        self._expected_host = host
+        self._allow_insecure = allow_insecure
+        self._lock = threading.Lock()
+        self._config: Any = None
+        self._host = host
+
+    @property
+    def host(self) -> str:
+        if self._host is None:
+            raise ConfigurationError("the workspace's host is not known before the first call")
+        return self._host
+
+    def connect(self, deadline: Deadline) -> None:
+        """Find the credentials, once; whoever comes meanwhile waits for the same search.
+
+        Raises:
+            ConfigurationError: there are none, or they are for another host.
+            ChatTimeoutError: the search took longer than the deadline (phase ``auth``).
+        """
+        if self._config is not None:
+            return
+        wait = deadline.left("auth")
+        if not self._lock.acquire(timeout=-1 if wait is None else wait):
+            raise deadline.passed("auth")
+        try:
+            if self._config is None:
+                self._connect(deadline)
+        finally:
+            self._lock.release()
+
+    def _connect(self, deadline: Deadline) -> None:
+        options = {"profile": self._profile} if self._profile else {"host": self._expected_host}
+        try:
+            config = deadline.run(lambda: self._make(**options), "auth")
+        except ChatError:
+            raise
+        except Exception as error:
+            raise ConfigurationError(
+                f"no credentials for a Databricks workspace: {_first_line(error)}",
+                remedy="Pass host= and token=, set DATABRICKS_HOST and DATABRICKS_TOKEN, or name a profile=",
+            ) from error
+        host = check_host(config.host or "", self._allow_insecure)
+        if self._expected_host and host != self._expected_host:
+            raise ConfigurationError(
+                f"host is {self._expected_host}, but the credentials found are for {host}",
+                remedy="Leave host out, or name the profile of that workspace",
+            )
+        self._config, self._host = config, host
+        self.workspace_id = getattr(config, "workspace_id", None) or None
+
+    def headers(self, deadline: Deadline) -> Mapping[str, str]:
+        self.connect(deadline)
+        try:
+            # All headers: Azure adds two of its own beside Authorization.
+            headers: Mapping[str, str] = deadline.run(self._config.authenticate, "auth")
+        except ChatError:
+            raise
+        except Exception as error:
+            raise AuthenticationError(
+                f"the login to {self._host} failed: {_first_line(error)}",
+                remedy="Check the profile's client id, secret and rights",
+            ) from error
+        return headers
+
+
+def find_credentials(settings: Settings, environ: Mapping[str, str] | None = None) -> Credentials:
+    """The owner of a client's credentials; opens no socket.
+
+    Raises:
+        ConfigurationError: none are given, or the token belongs to another host.
+        UnsafeInputError: host or token cannot stand on the wire.
+    """
+    environ = os.environ if environ is None else environ
+    insecure = settings["allow_insecure"]
+    host: str | None = check_host(settings["host"], insecure) if settings.given("host") else None
+    if settings.given("profile"):
+        return _from_profile(settings["profile"], host, settings, environ)
+    token, source = settings["token"], settings.sources["token"]
+    named = environ.get("DATABRICKS_HOST")
+    if not settings.given("token") and environ.get("DATABRICKS_TOKEN"):
+        token, source = environ["DATABRICKS_TOKEN"], source._replace(kind=ENVIRONMENT, name="DATABRICKS_TOKEN")
+    if token is None:
+        return UnifiedConfig(None, host, insecure)
+    token = check_token(token)
+    env_host = _environment_host(environ, insecure)
+    if host is None:
+        if env_host is None:
+            raise ConfigurationError(
+                f"there is a token ({source.name}) and no host", remedy="Pass host=, or set DATABRICKS_HOST"
+            )
+        host = env_host
+    elif source.kind == ENVIRONMENT and settings.sources["host"].kind != ENVIRONMENT and host != env_host:
+        raise ConfigurationError(
+            f"the token of {source.name} is not for {host} ({settings.sources['host'].name}): the environment names "
+            + (f"{env_host}" if named else "no host"),
+            remedy="Pass the token with the host, or set DATABRICKS_HOST to the same host",
+        )
+    return StaticToken(host, token, settings["auth_scheme"])
+
+
+def _environment_host(environ: Mapping[str, str], insecure: bool) -> str | None:
+    text = environ.get("ISOCHAT_HOST") or environ.get("DATABRICKS_HOST")
+    return check_host(text, insecure) if text else None
+
+
+def _from_profile(profile: str, host: str | None, settings: Settings, environ: Mapping[str, str]) -> Credentials:
+    section = _read_profile(profile, environ)
+    if settings.given("token") and settings.sources["token"].kind == ARGUMENT:
+        raise ConfigurationError("profile and token are both given", remedy="Keep one of them")
+    if section is None or not section.host or not section.token:
+        return UnifiedConfig(profile, host, settings["allow_insecure"])
+    own = check_host(section.host, settings["allow_insecure"])
+    if host is not None and host != own:
+        raise ConfigurationError(
+            f"host is {host}, but the profile {profile!r} is for {own}", remedy="Leave host out, or change the profile"
+        )
+    return StaticToken(own, check_token(section.token), settings["auth_scheme"])
+
+
+class _Profile(NamedTuple):
+    host: str | None
+    token: str | None
+
+
+def _read_profile(name: str, environ: Mapping[str, str]) -> _Profile | None:
+    """Host and token of a profile with a personal access token, which needs no SDK; ``None`` for other kinds."""
+    path = Path(environ.get("DATABRICKS_CONFIG_FILE") or Path.home() / ".databrickscfg").expanduser()
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read(path, encoding="utf-8")
+    except (OSError, ValueError, configparser.Error) as error:
+        # Not the error's own text: a parsing error quotes the line, and the line may hold the token.
+        raise ConfigurationError(
+            f"{path} cannot be read ({type(error).__name__})", remedy="Correct the file"
+        ) from None
+    if name != parser.default_section and not parser.has_section(name):
+        if not path.exists():
+            raise ConfigurationError(
+                f"there is no file {path} with the profile {name!r}", remedy="Run: databricks configure"
+            )
+        known = ", ".join([parser.default_section, *parser.sections()])
+        raise ConfigurationError(f"there is no profile {name!r} in {path}", remedy=f"It has: {known}")
+    values = parser[name]
+    if values.get("auth_type", "pat") != "pat":
+        return None
+    return _Profile(values.get("host"), values.get("token"))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]

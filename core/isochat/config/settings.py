@@ -1,0 +1,180 @@
+"""Which settings has a client, and which source wins?
+
+``SETTINGS`` is the table: one row an argument of :class:`isochat.Client`. For each, the first of these that has a
+value wins: the argument, ``ISOCHAT_<ARGUMENT>``, the target in the file, the default. Host and token have two
+more sources, Databricks' environment and profiles; see :mod:`isochat.config.credentials`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from isochat.config import targets
+from isochat.errors import ConfigurationError
+from isochat.parameters import fits
+
+Kind = Literal["text", "secret", "seconds", "count", "boolean", "texts", "object"]
+
+
+class Setting(NamedTuple):
+    """One row: the argument's name, its kind, its default and, for some, the words it may be."""
+
+    name: str
+    kind: Kind
+    default: Any = None
+    choices: tuple[str, ...] = ()
+    in_file: bool = True
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("backend", "text"),
+    Setting("endpoint", "text"),
+    Setting("host", "text"),
+    Setting("token", "secret"),
+    Setting("profile", "text"),
+    Setting("route", "text", "serving-endpoints", ("serving-endpoints",)),
+    Setting("timeout", "seconds", 120.0),
+    Setting("deadline", "seconds", 300.0),
+    Setting("max_retries", "count", 2),
+    Setting("retry_after_execution", "boolean", False),
+    Setting("on_unsupported", "text", "raise", ("raise", "warn", "drop")),
+    Setting("headers", "object", {}),
+    Setting("trust_env", "boolean", True),
+    Setting("ca_bundle", "text"),
+    Setting("max_connections", "count"),
+    Setting("auth_scheme", "text", "bearer", ("bearer", "basic")),
+    Setting("allow_insecure", "boolean", False),
+    Setting("product", "text"),
+)
+BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
+
+ARGUMENT, ENVIRONMENT, FILE, DEFAULT = "argument", "environment", "file", "default"
+
+
+class Source(NamedTuple):
+    """Where a value came from: the kind of source, and its name for people."""
+
+    kind: str
+    name: str
+
+
+class Settings(NamedTuple):
+    """The settings in force: ``values`` and, for each, its ``sources``; ``params`` of the target; its ``options``."""
+
+    values: Mapping[str, Any]
+    sources: Mapping[str, Source]
+    params: Mapping[str, Any]
+    options: Mapping[str, Any]
+    target: str | None
+    file: str | None
+
+    def __getitem__(self, name: Any) -> Any:
+        return self.values[name]
+
+    def given(self, name: str) -> bool:
+        """Whether anybody set ``name``, or the default holds."""
+        return self.sources[name].kind != DEFAULT
+
+
+def resolve(
+    arguments: Mapping[str, Any],
+    *,
+    target: str | None = None,
+    config_file: str | os.PathLike[str] | None = None,
+    options: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Work out the settings of one client.
+
+    Args:
+        arguments: What the caller passed; ``None`` counts as not passed.
+        options: Arguments that are not isochat's own, for the backend.
+
+    Raises:
+        ConfigurationError: an unknown key, a wrong type, an unknown target; the message names the source.
+    """
+    environ = os.environ if environ is None else environ
+    target = target or environ.get("ISOCHAT_TARGET") or None
+    section = targets.find(target, config_file or environ.get("ISOCHAT_CONFIG") or None)
+
+    values: dict[str, Any] = {}
+    sources: dict[str, Source] = {}
+    for setting in SETTINGS:
+        variable = f"ISOCHAT_{setting.name.upper()}"
+        if arguments.get(setting.name) is not None:
+            value, source = arguments[setting.name], Source(ARGUMENT, f"{setting.name}=")
+        elif environ.get(variable):
+            value, source = _from_text(environ[variable], setting, variable), Source(ENVIRONMENT, variable)
+        elif section is not None and setting.name in section.settings:
+            value, source = section.settings[setting.name], Source(FILE, section.where(setting.name))
+        else:
+            value, source = setting.default, Source(DEFAULT, "default")
+        if source.kind != DEFAULT:
+            value = _checked(value, setting, source)
+        values[setting.name], sources[setting.name] = value, source
+    return Settings(
+        values,
+        sources,
+        section.params if section else {},
+        {**(section.options if section else {}), **(options or {})},
+        section.name if section else None,
+        section.file if section else None,
+    )
+
+
+def _from_text(text: str, setting: Setting, variable: str) -> Any:
+    try:
+        match setting.kind:
+            case "seconds":
+                return float(text)
+            case "count":
+                return int(text)
+            case "boolean":
+                return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
+            case "object" | "texts":
+                return json.loads(text)
+    except (ValueError, KeyError):
+        raise ConfigurationError(
+            f"{variable} is {text!r}; expected {_EXPECTED[setting.kind]}", remedy=f"Correct or unset {variable}"
+        ) from None
+    return text
+
+
+_EXPECTED: Mapping[str, str] = {
+    "text": "text",
+    "secret": "text",
+    "seconds": "seconds above 0",
+    "count": "a whole number from 0 up",
+    "boolean": "true or false",
+    "texts": "a list of texts",
+    "object": "a table of texts",
+}
+
+
+def _checked(value: Any, setting: Setting, source: Source) -> Any:
+    if setting.kind == "secret" and isinstance(value, targets.Variable):
+        value = value.read()
+    right = {
+        "text": lambda: isinstance(value, str) and bool(value),
+        "secret": lambda: isinstance(value, str),
+        "seconds": lambda: fits(value, "number") and not math.isnan(value) and value > 0,
+        "count": lambda: fits(value, "integer") and value >= 0,
+        "boolean": lambda: isinstance(value, bool),
+        "texts": lambda: isinstance(value, list | tuple) and all(isinstance(item, str) for item in value),
+        "object": lambda: isinstance(value, Mapping),
+    }[setting.kind]()
+    if not right:
+        shown = "of the wrong type" if setting.kind == "secret" else repr(value)[:80]
+        raise ConfigurationError(
+            f"{setting.name} ({source.name}) is {shown}; expected {_EXPECTED[setting.kind]}",
+            remedy=f"Correct {source.name}",
+        )
+    if setting.choices and value not in setting.choices:
+        raise ConfigurationError(
+            f"{setting.name} ({source.name}) is {value!r}", remedy=f"It may be {' or '.join(setting.choices)}"
+        )
+    return float(value) if setting.kind == "seconds" else value

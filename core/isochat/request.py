@@ -1,0 +1,196 @@
+"""What exactly is asked of the endpoint?
+
+``build`` turns messages and parameters into a :class:`Request`, the one thing a backend is given: checked, and
+with its JSON body already in the API that the backend speaks.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal
+
+import msgspec
+
+from isochat.errors import InvalidInputError, UnsupportedParameterError
+from isochat.messages import read_messages
+from isochat.parameters import ALIASES, BY_NAME, CALL_OPTIONS, NotCarried, fits
+from isochat.text_safety import check_endpoint, check_headers
+from isochat.wire_format.json_text import check_sendable, type_name
+from isochat.wire_format.responses import write_input
+
+Api = Literal["chat-completions", "responses"]
+OnUnsupported = Literal["raise", "warn", "drop"]
+
+
+class _Unset:
+    def __repr__(self) -> str:
+        return "isochat.UNSET"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+UNSET: Final = _Unset()
+"""As a parameter: remove the value that the target has for it."""
+
+# What extra_body may not replace: isochat and the client own these.
+_RESERVED_BODY = ("messages", "input", "model", "stream")
+
+
+class Request(msgspec.Struct, frozen=True, eq=False):
+    """One chat request, ready to be sent.
+
+    Attributes:
+        endpoint: Name of the serving endpoint, safe to stand in a URL.
+        api: The dialect of ``body``.
+        body: The JSON body without ``model``; the backend adds it where its path does not name the endpoint.
+        messages: The conversation as chat-completion mappings, whatever the dialect.
+        headers: The caller's own headers; the wire adds them.
+        warnings: What was dropped or rewritten so that this API can carry the request.
+    """
+
+    endpoint: str
+    api: Api
+    body: dict[str, Any]
+    messages: tuple[dict[str, Any], ...]
+    headers: dict[str, str] = {}
+    warnings: tuple[str, ...] = ()
+
+
+class Options(msgspec.Struct, frozen=True):
+    """How one call is carried: silence and deadline in seconds, further attempts."""
+
+    timeout: float
+    deadline: float
+    max_retries: int
+
+
+def call_options(params: dict[str, Any], defaults: Options) -> Options:
+    """Take the options of one call out of ``params``.
+
+    Raises:
+        InvalidInputError: a time that is not positive, a number of retries that is not whole.
+    """
+    values = {name: params.pop(name, None) for name in ("timeout", "deadline", "max_retries")}
+    given = {name: value for name, value in values.items() if value is not None and value is not UNSET}
+    if not given:
+        return defaults
+    for name in ("timeout", "deadline"):
+        if name in given:
+            check_seconds(given[name], name)
+    if "max_retries" in given:
+        check_retries(given["max_retries"])
+    return msgspec.structs.replace(defaults, **given)
+
+
+def check_seconds(value: Any, name: str) -> None:
+    """Raises InvalidInputError unless ``value`` is a positive number of seconds or ``math.inf``."""
+    if not fits(value, "number") or math.isnan(value) or value <= 0:
+        raise InvalidInputError(f"{name} is {value!r}", remedy="Give seconds above 0, or math.inf for no limit")
+
+
+def check_retries(value: Any) -> None:
+    """Raises InvalidInputError unless ``value`` is a whole number from 0 up."""
+    if not fits(value, "integer") or value < 0:
+        raise InvalidInputError(f"max_retries is {value!r}", remedy="Give 0 or a positive whole number")
+
+
+def build(
+    endpoint: str,
+    api: Api,
+    messages: Any,
+    params: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    on_unsupported: OnUnsupported = "raise",
+) -> Request:
+    """Check a call's messages and parameters and write the body that carries them.
+
+    Args:
+        defaults: The target's parameters, which hold where the call says nothing or ``None``.
+
+    Raises:
+        InvalidInputError: messages or a parameter of the wrong type or value.
+        UnsupportedParameterError: an unknown parameter, or one that ``api`` cannot carry.
+        UnsafeInputError: a name, header or text that would break out of its place.
+    """
+    plain = read_messages(messages)
+    given, extra_body, extra_headers = _given(params, defaults)
+    warnings: list[str] = []
+    if api == "chat-completions":
+        body: dict[str, Any] = {"messages": list(plain), **given}
+    else:
+        body = {"input": write_input(plain), **_responses_fields(given, on_unsupported, warnings.append)}
+    if extra_body:
+        body.update(extra_body)
+    return Request(check_endpoint(endpoint), api, body, plain, extra_headers, tuple(warnings))
+
+
+def _given(
+    params: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> tuple[dict[str, Any], Mapping[str, Any], dict[str, str]]:
+    merged: dict[str, Any] = dict(defaults)
+    for name, value in params.items():
+        known = ALIASES.get(name, name)
+        if known not in BY_NAME and known not in CALL_OPTIONS:
+            raise UnsupportedParameterError(f"unknown parameter {name!r}", remedy=_nearest(name))
+        if known != name and value is not None and params.get(known) is not None:
+            raise InvalidInputError(f"{name} and {known} are one parameter; both are given", remedy=f"Keep {known}")
+        if value is UNSET:
+            merged.pop(known, None)
+        elif value is not None:
+            merged[known] = value
+    extra_body = merged.pop("extra_body", None) or {}
+    extra_headers = merged.pop("extra_headers", None) or {}
+    for name, value in merged.items():
+        kind = BY_NAME[name].kind
+        if not fits(value, kind):
+            raise InvalidInputError(f"{name} is {type_name(value)} ({value!r:.60}); expected {_articled(kind)}")
+        check_sendable(value, name)
+    return merged, _checked_extra_body(extra_body), check_headers(extra_headers, "extra_headers")
+
+
+def _checked_extra_body(extra_body: Any) -> Mapping[str, Any]:
+    if not isinstance(extra_body, Mapping):
+        raise InvalidInputError(f"extra_body is {type_name(extra_body)}; expected an object")
+    reserved = [name for name in _RESERVED_BODY if name in extra_body]
+    if reserved:
+        raise InvalidInputError(
+            f"extra_body may not replace {', '.join(reserved)}", remedy="Pass messages and endpoint as arguments"
+        )
+    check_sendable(dict(extra_body), "extra_body")
+    return extra_body
+
+
+def _responses_fields(
+    given: Mapping[str, Any], on_unsupported: OnUnsupported, warn: Callable[[str], None]
+) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    for name, value in given.items():
+        place = BY_NAME[name].responses
+        if isinstance(place, NotCarried):
+            if on_unsupported == "raise":
+                raise UnsupportedParameterError(
+                    f"the Responses API does not carry {name}: {place.reason}",
+                    remedy=f"Leave {name} out, or use a backend that speaks chat completions",
+                )
+            warn(f"dropped {name}: {place.reason}")
+            continue
+        *parents, last = place.split(".")
+        target = body
+        for parent in parents:
+            target = target.setdefault(parent, {})
+        target[last] = value
+    return body
+
+
+def _nearest(name: str) -> str:
+    known = [*BY_NAME, *ALIASES, *CALL_OPTIONS]
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    return f"{hint}What the endpoint takes beyond the named parameters goes into extra_body="
+
+
+def _articled(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else kind if kind.startswith("text") else f"a {kind}"

@@ -1,0 +1,54 @@
+"""How is one call made without keeping a client? ``isochat.chat()``, on clients kept per configuration."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Any
+
+from isochat.client import Client
+from isochat.config.settings import BY_NAME
+from isochat.messages import Messages
+from isochat.parameters import CALL_OPTIONS
+from isochat.results import ChatResult
+
+_MOST_CLIENTS = 32
+_clients: OrderedDict[Hashable, Client] = OrderedDict()
+_lock = threading.Lock()
+
+
+def chat(messages: Messages, *, backend: str | None = None, target: str | None = None, **kw: Any) -> ChatResult:
+    """Ask once, on a client that is kept for further calls with the same configuration.
+
+    Args:
+        messages: As in :meth:`isochat.Client.chat`.
+        backend, target: As in :class:`isochat.Client`.
+        kw: Arguments of the client (``endpoint``, ``host``, ...) and parameters of the call, together.
+
+    Raises:
+        ChatError: as :meth:`isochat.Client.chat`.
+    """
+    settings = {name: kw.pop(name) for name in list(kw) if name in _CLIENT_ONLY}
+    return _client(backend, target, settings).chat(messages, **kw)
+
+
+_CLIENT_ONLY = (BY_NAME.keys() - set(CALL_OPTIONS)) | {"config_file"}
+
+
+def _client(backend: str | None, target: str | None, settings: dict[str, Any]) -> Client:
+    surroundings = sorted((k, v) for k, v in os.environ.items() if k.startswith(("ISOCHAT_", "DATABRICKS_")))
+    key = (backend, target, repr(sorted(settings.items())), tuple(surroundings), os.getpid())
+    with _lock:
+        client = _clients.get(key)
+        if client is not None:
+            _clients.move_to_end(key)
+            return client
+    client = Client(backend, target=target, **settings)
+    with _lock:
+        client = _clients.setdefault(key, client)
+        while len(_clients) > _MOST_CLIENTS:
+            # Not closed: another thread may be in a call on it. Its connections end with it.
+            _clients.popitem(last=False)
+    return client

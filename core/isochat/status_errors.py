@@ -1,0 +1,262 @@
+"""Which error is an error reply?
+
+The one place where a status and a body become an error's class, code and message. The service words its errors in
+many shapes (payload facts 25 to 35): flat ``error_code``, OpenAI's ``error`` object, a provider's own error nested in
+``external_model_message`` or as JSON text inside ``message``, FastAPI's ``detail``, HTML, nothing. The same objects
+also come under status 200.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
+
+from isochat.errors import (
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
+    ContentFilteredError,
+    ContextLengthExceededError,
+    NotFoundError,
+    OverloadedError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestTooLargeError,
+    ServerError,
+    StatusError,
+)
+
+_CLASSES: Mapping[int, type[StatusError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    413: RequestTooLargeError,
+    422: BadRequestError,
+    429: RateLimitError,
+    503: OverloadedError,
+    529: OverloadedError,
+}
+# Sent again without asking: the service did not take the request, or says to come back.
+RETRIED = frozenset({408, 429, 502, 503, 529})
+_MAY_HAVE_EXECUTED = frozenset({500, 502, 504})
+
+# An error object under status 200 counts as the status that its code stands for.
+_STATUS_OF_CODE: Mapping[str, int] = {
+    "BAD_REQUEST": 400,
+    "INVALID_PARAMETER_VALUE": 400,
+    "invalid_request_error": 400,
+    "context_length_exceeded": 400,
+    "content_filter": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "RESOURCE_DOES_NOT_EXIST": 404,
+    "ENDPOINT_NOT_FOUND": 404,
+    "NOT_FOUND": 404,
+    "REQUEST_LIMIT_EXCEEDED": 429,
+    "RESOURCE_EXHAUSTED": 429,
+    "rate_limit_exceeded": 429,
+    "INTERNAL_ERROR": 500,
+    "server_error": 500,
+    "TEMPORARILY_UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
+}
+
+_CONTEXT_LENGTH = re.compile(
+    r"context[_ ]length|maximum context|context window|input is too long|prompt is too long|prompt token count|"
+    r"too many (input )?tokens|exceeds? the (model'?s )?(maximum|max) (input|prompt|context)",
+    re.IGNORECASE,
+)
+_CONTENT_FILTER = re.compile(r"content_filter|guardrail_triggered|content management policy", re.IGNORECASE)
+
+_REMEDIES: tuple[tuple[type[StatusError], str], ...] = (
+    (ContextLengthExceededError, "Shorten the messages, or use a model with a larger context"),
+    (ContentFilteredError, "Reword the request; the endpoint's guardrail refused it"),
+    (AuthenticationError, "Check that the token is one of this workspace and is sent as Bearer or Basic"),
+    (PermissionDeniedError, "Check that the token is valid and has CAN QUERY on the endpoint"),
+    (NotFoundError, "Check the endpoint's name and that the host is its workspace"),
+    (RequestTooLargeError, "Shorten the messages: the service takes 4 MB for foundation models"),
+    (RateLimitError, "Wait, lower max_tokens (it is reserved in advance), or raise the endpoint's limit"),
+    (OverloadedError, "Wait: the endpoint may be scaling up from zero"),
+)
+_HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"temperature", re.I), "This model takes no temperature: leave it out"),
+    (re.compile(r'unknown field "([^"]+)"', re.I), "Leave out the field that the message names"),
+    (re.compile(r"passthrough is not supported|API type .* is not supported", re.I),
+     "This model does not speak that API: use a backend that speaks chat completions"),
+)
+_BODY_SHOWN = 2000
+_MESSAGE_SHOWN = 600
+
+
+class _Facts(NamedTuple):
+    code: str | None
+    message: str | None
+    retry_after: float | None
+    request_id: str | None
+
+
+def status_error(status: int, headers: Mapping[str, str], body: bytes) -> StatusError:
+    """The error for a reply of ``status`` >= 400.
+
+    Args:
+        headers: The reply's headers, names in lower case.
+        body: Its body, the token blanked already.
+    """
+    text = body.decode("utf-8", "replace")
+    facts = _read(text)
+    return _error(status, status, facts, headers, text)
+
+
+def error_under_200(data: Any, status: int, headers: Mapping[str, str], text: str) -> StatusError | None:
+    """The error that a reply with a success status spells out, or ``None`` if it spells none."""
+    if not isinstance(data, Mapping) or "choices" in data:
+        return None
+    failed = data.get("status") == "failed"
+    if "error_code" not in data and not data.get("error") and not failed:
+        return None
+    facts = _facts(data)
+    code = facts.code or ""
+    counts_as = int(code) if code.isdigit() and 400 <= int(code) < 600 else _STATUS_OF_CODE.get(code, 500)
+    return _error(counts_as, status, facts, headers, text)
+
+
+def _error(counts_as: int, status: int, facts: _Facts, headers: Mapping[str, str], text: str) -> StatusError:
+    message = facts.message or _plain(text)
+    kind = _class(counts_as, facts.code, message)
+    retry_after = read_retry_after(headers.get("retry-after"), headers.get("date"))
+    said = f"{_HEADLINES.get(kind, 'the service answered with an error')}"
+    return kind(
+        f"{said}: {message[:_MESSAGE_SHOWN]}" if message else said,
+        status_code=status,
+        code=facts.code,
+        request_id=headers.get("x-request-id") or facts.request_id,
+        retry_after=facts.retry_after if retry_after is None else retry_after,
+        retryable=counts_as in RETRIED,
+        may_have_executed=counts_as in _MAY_HAVE_EXECUTED,
+        body=text[:_BODY_SHOWN],
+        remedy=_remedy(kind, message),
+    )
+
+
+_HEADLINES: Mapping[type[StatusError], str] = {
+    BadRequestError: "the endpoint refused the request",
+    ContextLengthExceededError: "the messages are too long for the model",
+    ContentFilteredError: "a guardrail refused the request",
+    AuthenticationError: "the workspace takes no such credentials",
+    PermissionDeniedError: "the workspace denied access",
+    NotFoundError: "there is no such endpoint",
+    RequestTooLargeError: "the request is too large",
+    RateLimitError: "the rate limit is reached",
+    OverloadedError: "the endpoint takes no requests for now",
+    ServerError: "the service failed",
+}
+
+
+def _class(status: int, code: str | None, message: str) -> type[StatusError]:
+    if status < 500 or code in ("context_length_exceeded", "content_filter"):
+        said = f"{code or ''} {message}"
+        if status in (400, 413, 422) and _CONTEXT_LENGTH.search(said):
+            return ContextLengthExceededError
+        if _CONTENT_FILTER.search(said):
+            return ContentFilteredError
+    return _CLASSES.get(status) or (ServerError if status >= 500 else StatusError)
+
+
+def _remedy(kind: type[StatusError], message: str) -> str | None:
+    if kind is BadRequestError:
+        for pattern, hint in _HINTS:
+            if pattern.search(message):
+                return hint
+    return next((remedy for cls, remedy in _REMEDIES if kind is cls), None)
+
+
+def _read(text: str) -> _Facts:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return _Facts(None, None, None, None)
+    return _facts(data)
+
+
+def _facts(data: Any, depth: int = 0) -> _Facts:
+    """Code and message of an error object, the innermost one that has them."""
+    if isinstance(data, str):
+        return _Facts(None, data.strip() or None, None, None)
+    if not isinstance(data, Mapping) or depth > 4:
+        return _Facts(None, None, None, None)
+    inner = _Facts(None, None, None, None)
+    nested = data.get("external_model_message") or data.get("external_model_error") or data.get("error")
+    if isinstance(nested, str):
+        inner = _Facts(None, nested, None, None)
+    elif isinstance(nested, Mapping):
+        inner = _facts(nested, depth + 1)
+    message = data.get("message")
+    if message is None:
+        message = data.get("detail")
+        message = message if message is None or isinstance(message, str) else json.dumps(message)
+    if isinstance(message, str) and message.lstrip().startswith("{"):
+        try:
+            told = _facts(json.loads(message), depth + 1)
+        except (ValueError, RecursionError):
+            told = inner
+        if told.message:
+            inner, message = told, None
+    code = data.get("error_code", data.get("code"))
+    if code is None:
+        code = data.get("finishReason") or data.get("type")
+    return _Facts(
+        inner.code or (None if code is None else str(code)),
+        inner.message or (message.strip() if isinstance(message, str) else None),
+        inner.retry_after if inner.retry_after is not None else _seconds(data.get("retry_after")),
+        _request_id(data) or inner.request_id,
+    )
+
+
+def _request_id(data: Mapping[str, Any]) -> str | None:
+    details = data.get("details")
+    for detail in details if isinstance(details, list) else ():
+        if isinstance(detail, dict) and isinstance(detail.get("request_id"), str):
+            return str(detail["request_id"])
+    return None
+
+
+def _plain(text: str) -> str:
+    """A body that is no JSON, as a person would quote it."""
+    text = re.sub(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>", " ", text) if "<" in text else text
+    return " ".join(text.split())[:_MESSAGE_SHOWN]
+
+
+def read_retry_after(value: str | None, date: str | None) -> float | None:
+    """Seconds to wait by a ``Retry-After`` header (RFC 9110 10.2.3), or ``None`` if it says nothing usable.
+
+    A date is measured against the server's own ``Date``, so that no clock of ours matters.
+    """
+    if value is None:
+        return None
+    value = value.strip()
+    try:
+        if value.isascii() and value.replace(".", "", 1).isdigit():
+            seconds = float(value)
+            return seconds if math.isfinite(seconds) else None
+        then = parsedate_to_datetime(value)
+        now = parsedate_to_datetime(date) if date else None
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    if now is None:
+        return None
+    try:
+        return max(0.0, (then - now).total_seconds())
+    except TypeError:  # one of the two has no zone
+        return None
+
+
+def _seconds(value: Any) -> float | None:
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0:
+        return float(value)
+    return None

@@ -1,0 +1,209 @@
+"""How does a urllib3 connection keep the call's time?
+
+urllib3's timeouts restart on every read, so a server that sends a byte now and then holds a caller for ever.
+Here every read and write of the socket asks the :class:`Wire` under way how long it may take. The connection
+finds that wire through a context variable set around ``urlopen``; the socket wrapper keeps it afterwards, so
+that a body may be read in another thread.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import ipaddress
+import socket
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import NameResolutionError
+
+from isochat.errors import ConnectError, ConnectionLostError, ProtocolError, ResponseTooLargeError
+
+if TYPE_CHECKING:
+    from isochat.transport.wire import Wire
+
+under_way: ContextVar[Wire] = ContextVar("isochat_wire")
+
+# Heads and bodies up to this size leave in one packet: one system call less than bare urllib3.
+_JOINED = 128 * 1024
+_INTERIM_REPLIES = 16
+
+
+class _Reader(io.RawIOBase):
+    """The read side of a socket: status line, headers, body and chunk sizes all pass here."""
+
+    def __init__(self, owner: ClockedSocket) -> None:
+        self._owner = owner
+        self._raw = owner.socket.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        owner, wire = self._owner, self._owner.wire
+        owner.socket.settimeout(wire.time_left())
+        try:
+            count = self._raw.readinto(buffer)
+        except TimeoutError:
+            raise wire.out_of_time() from None
+        if wire.phase == "first_byte":
+            if not count and wire.head_bytes:
+                raise ConnectionLostError("the connection ended inside the reply's headers")
+            wire.head_bytes += count or 0
+            if wire.head_bytes > wire.limits.head:
+                raise ResponseTooLargeError(f"the reply's head is larger than {wire.limits.head} bytes")
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._raw.close()
+
+
+class ClockedSocket:
+    """What http.client asks of a socket, on the call's clock."""
+
+    __slots__ = ("socket", "wire")
+
+    def __init__(self, sock: socket.socket, wire: Wire) -> None:
+        self.socket = sock
+        self.wire = wire
+
+    def makefile(self, mode: str, *args: Any, **kwargs: Any) -> io.BufferedReader:
+        return io.BufferedReader(_Reader(self), 65536)
+
+    def sendall(self, data: Any) -> None:
+        wire = self.wire
+        wire.sent.append(bytes(data))
+        if wire.held is not None:
+            if not wire.held:  # the head waits for its body
+                wire.held = bytes(data)
+                return
+            data, wire.held = wire.held + data, None
+        view = memoryview(data)
+        try:
+            while view:
+                self.socket.settimeout(wire.time_left())
+                view = view[self.socket.send(view) :]
+        except TimeoutError:
+            raise wire.out_of_time() from None
+
+    def settimeout(self, timeout: float | None) -> None:
+        """Ignored: the wire's clock decides, not urllib3's per-read timeout."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.socket, name)
+
+
+class _Response(http.client.HTTPResponse):
+    """http.client skips 100 only and takes 103 Early Hints for the final reply; all 1xx but 101 are interim."""
+
+    _interim = 0
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        if 100 <= status < 200 and status != 101:
+            self._interim += 1
+            if self._interim > _INTERIM_REPLIES:
+                raise ProtocolError(f"the server sent more than {_INTERIM_REPLIES} interim replies")
+            status = 100
+        return version, status, reason
+
+
+class _OnTheClock:
+    """Mixed into urllib3's connections."""
+
+    response_class = _Response
+    sock: Any
+    host: str
+    port: int | None
+    _dns_host: str
+    socket_options: Any
+
+    def _new_conn(self) -> socket.socket:
+        wire = under_way.get()
+        wire.phase = "connect"
+        last: OSError | None = None
+        for family, kind, protocol, _, address in self._addresses(wire):
+            sock: socket.socket | None = None
+            try:
+                sock = socket.socket(family, kind, protocol)
+                for option in self.socket_options or ():
+                    sock.setsockopt(*option)
+                sock.settimeout(wire.time_left())
+                sock.connect(address)
+                sock.settimeout(wire.time_left())
+                return sock
+            except OSError as error:
+                last = error
+                if sock is not None:
+                    sock.close()
+        if isinstance(last, TimeoutError):
+            raise wire.out_of_time()
+        raise ConnectError(
+            f"no connection to {self.host}:{self.port}: {last}",
+            remedy="Check the host, the network and the proxy settings",
+        ) from last
+
+    def _addresses(self, wire: Wire) -> list[Any]:
+        host = self._dns_host
+
+        def look_up() -> list[Any]:
+            return socket.getaddrinfo(host, self.port, type=socket.SOCK_STREAM)
+
+        try:
+            try:
+                ipaddress.ip_address(host.strip("[]"))
+            except ValueError:
+                # getaddrinfo knows no timeout and cannot be interrupted.
+                return wire.deadline.run(look_up, "connect", wire.limits.connect)
+            return look_up()
+        except OSError as error:
+            raise NameResolutionError(self.host, self, error) from error  # type: ignore[arg-type]
+
+    def connect(self) -> None:
+        wire = under_way.get()
+        super().connect()  # type: ignore[misc]
+        if not isinstance(self.sock, ClockedSocket):
+            self.sock = ClockedSocket(self.sock, wire)
+        wire.reused = False
+        if wire.requested:  # http connects inside request(), https before it
+            wire.phase = "send"
+
+    def request(self, method: str, url: str, body: Any = None, *args: Any, **kwargs: Any) -> None:
+        wire = under_way.get()
+        wire.requested = True
+        wire.phase = "send"
+        if isinstance(self.sock, ClockedSocket):
+            self.sock.wire = wire
+            if wire.reused is None:
+                wire.reused = True
+        if body and len(body) < _JOINED:
+            wire.held = b""
+        super().request(method, url, body, *args, **kwargs)  # type: ignore[misc]
+
+    def getresponse(self) -> Any:
+        under_way.get().phase = "first_byte"
+        return super().getresponse()  # type: ignore[misc]
+
+
+class _Http(_OnTheClock, HTTPConnection):  # type: ignore[misc]
+    pass
+
+
+class _Https(_OnTheClock, HTTPSConnection):  # type: ignore[misc]
+    pass
+
+
+class HttpPool(urllib3.HTTPConnectionPool):
+    """A pool of plain connections; ``ConnectionCls`` is urllib3's documented hook."""
+
+    ConnectionCls = _Http
+
+
+class HttpsPool(urllib3.HTTPSConnectionPool):
+    """A pool of TLS connections."""
+
+    ConnectionCls = _Https

@@ -1,0 +1,108 @@
+"""How much time is left, and how is it kept where nothing can be interrupted?
+
+One clock for a whole call: retries, authentication and waiting count against the same deadline. The clock is
+monotonic and injectable; nothing here reads the wall clock.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from isochat.errors import ChatTimeoutError, ConnectError, Phase
+
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """What isochat asks of time."""
+
+    def monotonic(self) -> float:
+        """Seconds since some fixed point."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Let ``seconds`` pass."""
+        ...
+
+
+class SystemClock:
+    """The machine's own monotonic clock."""
+
+    monotonic = staticmethod(time.monotonic)
+    sleep = staticmethod(time.sleep)
+
+
+class Deadline:
+    """The point in time at which a call ends, whatever it is doing then."""
+
+    __slots__ = ("at", "clock", "seconds", "started")
+
+    def __init__(self, seconds: float, clock: Clock) -> None:
+        self.clock = clock
+        self.seconds = seconds
+        self.started = clock.monotonic()
+        self.at = self.started + seconds
+
+    def elapsed(self) -> float:
+        """Seconds since the call began."""
+        return self.clock.monotonic() - self.started
+
+    def left(self, phase: Phase, at_most: float = math.inf) -> float | None:
+        """Seconds that ``phase`` may still take, as a socket timeout: ``None`` is without limit.
+
+        Raises:
+            ChatTimeoutError: the deadline has passed.
+        """
+        left = self.at - self.clock.monotonic()
+        if left <= 0:
+            raise self.passed(phase)
+        left = min(left, at_most)
+        return None if left == math.inf else left
+
+    def passed(self, phase: Phase) -> ChatTimeoutError:
+        """The error that says so."""
+        return ChatTimeoutError(
+            f"the deadline of {self.seconds:g} s passed in phase {phase!r}",
+            phase=phase,
+            remedy="Give the call more time with deadline=, or ask for fewer tokens",
+        )
+
+    def run(self, work: Callable[[], T], phase: Phase, at_most: float = math.inf) -> T:
+        """Do ``work`` that cannot be interrupted (a name lookup, a login) without waiting past the deadline.
+
+        It runs in a daemon thread that is left behind when the time is over; no more than eight are ever left.
+        """
+        wait = self.left(phase, at_most)
+        if not _places.acquire(blocking=False):
+            raise ConnectError(
+                "eight name lookups or logins of this process still hang",
+                remedy="Check the resolver and the login of the host, then call again",
+            )
+        outcome: list[tuple[bool, T | BaseException]] = []
+        done = threading.Event()
+
+        def task() -> None:
+            try:
+                outcome.append((True, work()))
+            except BaseException as error:  # handed to the waiting thread, whatever it is
+                outcome.append((False, error))
+            finally:
+                _places.release()
+                done.set()
+
+        threading.Thread(target=task, name=f"isochat-{phase}", daemon=True).start()
+        if not done.wait(wait):
+            if self.clock.monotonic() < self.at:
+                raise ChatTimeoutError(f"no answer within {at_most:g} s in phase {phase!r}", phase=phase)
+            raise self.passed(phase)
+        worked, value = outcome[0]
+        if worked:
+            return value  # type: ignore[return-value]
+        raise value  # type: ignore[misc]
+
+
+_places = threading.BoundedSemaphore(8)

@@ -1,0 +1,149 @@
+"""Which connection carries a request: straight or through a proxy, trusted by which certificates?
+
+The pools are urllib3's; this module gives them isochat's connections, one TLS context and the proxy settings,
+and drops them in a forked child, whose parent goes on using the same sockets.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass_environment
+
+import urllib3
+
+from isochat.errors import ConfigurationError
+from isochat.transport.connection import HttpPool, HttpsPool
+
+if TYPE_CHECKING:
+    from isochat.transport.wire import Wire
+
+_POOL_CLASSES: Mapping[str, Any] = {"http": HttpPool, "https": HttpsPool}
+_DEFAULT_CONNECTIONS = 64
+
+
+class Pools:
+    """The connections of one client object.
+
+    Args:
+        max_connections: Connections at once to one host; more wait for a free one. ``None``: no bound.
+        ca_bundle: A file of certificate authorities to trust in place of the system's.
+        trust_env: Read ``HTTPS_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE`` and ``REQUESTS_CA_BUNDLE``.
+    """
+
+    def __init__(
+        self, *, max_connections: int | None = None, ca_bundle: str | None = None, trust_env: bool = True
+    ) -> None:
+        self._max_connections = max_connections
+        self._ca_bundle = ca_bundle
+        self._trust_env = trust_env
+        self._proxies: Mapping[str, str] = getproxies_environment() if trust_env else {}
+        self._tls: ssl.SSLContext | None = None
+        self._lock = threading.Lock()
+        self._managers: dict[tuple[str, str | None], urllib3.PoolManager] = {}
+        self._pid = os.getpid()
+
+    def urlopen(self, wire: Wire) -> Any:
+        """Send ``wire``'s request; the reply's body is left on the connection."""
+        url = urlsplit(wire.url)
+        scheme, host = url.scheme, url.hostname or ""
+        pool = self._manager(scheme, host).connection_from_host(host, url.port, scheme)
+        return pool.urlopen(
+            wire.method,
+            url.path + (f"?{url.query}" if url.query else ""),
+            body=wire.request_body or None,
+            headers=wire.request_headers,
+            retries=False,
+            redirect=False,
+            assert_same_host=False,
+            preload_content=False,
+            decode_content=False,
+            timeout=None,
+            pool_timeout=wire.deadline.left("pool") if self._max_connections else None,
+        )
+
+    def close(self) -> None:
+        """Close the connections that are idle; those in use end with their replies."""
+        with self._lock:
+            for manager in self._managers.values():
+                manager.clear()
+            self._managers.clear()
+
+    def _manager(self, scheme: str, host: str) -> urllib3.PoolManager:
+        proxy = self._proxy_for(scheme, host)
+        if self._pid != os.getpid():
+            self._lock, self._managers, self._pid = threading.Lock(), {}, os.getpid()
+        key = (scheme, proxy)
+        manager = self._managers.get(key)
+        if manager is None:
+            with self._lock:
+                manager = self._managers.get(key)
+                if manager is None:
+                    manager = self._managers[key] = self._new_manager(scheme, proxy)
+        return manager
+
+    def _proxy_for(self, scheme: str, host: str) -> str | None:
+        # Plain http goes to loopback only (or is allowed by name), where a proxy has no business.
+        if scheme != "https" or not self._proxies:
+            return None
+        if proxy_bypass_environment(host, dict(self._proxies)):
+            return None
+        return self._proxies.get("https") or self._proxies.get("all")
+
+    def _new_manager(self, scheme: str, proxy: str | None) -> urllib3.PoolManager:
+        options: dict[str, Any] = {
+            "maxsize": self._max_connections or _DEFAULT_CONNECTIONS,
+            "block": self._max_connections is not None,
+        }
+        if scheme == "https":  # the system's certificates take longer to load than a local call
+            options["ssl_context"] = self._tls_context()
+        if proxy is None:
+            manager = urllib3.PoolManager(**options)
+        else:
+            try:
+                manager = urllib3.ProxyManager(proxy, proxy_ssl_context=self._tls_context(), **options)
+            except (ValueError, urllib3.exceptions.HTTPError) as error:
+                raise ConfigurationError(
+                    f"HTTPS_PROXY is not a proxy's URL: {error}",
+                    remedy="Write it as http://HOST:PORT, or set trust_env=False",
+                ) from None
+        manager.pool_classes_by_scheme = dict(_POOL_CLASSES)
+        return manager
+
+    def _tls_context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = _trusting(self._ca_bundle, self._trust_env)
+        return self._tls
+
+
+def _trusting(ca_bundle: str | None, trust_env: bool) -> ssl.SSLContext:
+    source, path = "ca_bundle", ca_bundle
+    if path is None and trust_env:
+        source, path = next(
+            ((n, os.environ[n]) for n in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE") if os.environ.get(n)),
+            (source, None),
+        )
+    if path is None:
+        if trust_env:
+            return ssl.create_default_context()
+        # The default context reads SSL_CERT_FILE through OpenSSL; the compiled-in paths do not.
+        paths = ssl.get_default_verify_paths()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        file, folder = paths.openssl_cafile, paths.openssl_capath
+        context.load_verify_locations(
+            file if os.path.isfile(file) else None, folder if os.path.isdir(folder) else None
+        )
+        return context
+    try:
+        if os.path.isdir(path):
+            return ssl.create_default_context(capath=path)
+        return ssl.create_default_context(cafile=path)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f"the certificate file of {source} cannot be used: {path}: {error}",
+            remedy="Name a PEM file that can be read",
+        ) from None

@@ -1,0 +1,1 @@
+"""The two JSON dialects of the service, read and written: chat completions and Responses."""

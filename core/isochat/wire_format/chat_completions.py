@@ -1,0 +1,220 @@
+"""What does the chat-completions API say? Requests are written, replies read, in OpenAI's shape.
+
+Spoken on ``/serving-endpoints/{endpoint}/invocations`` and ``/serving-endpoints/chat/completions``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from isochat.errors import BadResponseError
+from isochat.results import (
+    ChatResult,
+    Choice,
+    FinishReason,
+    Function,
+    ImagePart,
+    Message,
+    Meta,
+    OtherPart,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ToolCall,
+)
+from isochat.wire_format.content import joined, read_content
+from isochat.wire_format.json_text import type_name
+from isochat.wire_format.usage import read_usage, write_usage
+
+_FINISH_REASONS: dict[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+    "error": "error",
+}
+_NO_META = Meta()
+
+
+def read_completion(data: Any, meta: Meta = _NO_META) -> ChatResult:
+    """The normalised result of a chat completion.
+
+    A null id, an empty message and a null finish reason are read as they are: the documentation's own example
+    has all three.
+
+    Raises:
+        BadResponseError: it has no choices, or a field is of the wrong type; the message names the path.
+    """
+    if not isinstance(data, Mapping):
+        raise BadResponseError(f"the reply is {type_name(data)}; expected a chat completion")
+    choices = data.get("choices")
+    if not isinstance(choices, list | tuple) or not choices:
+        found = "missing" if "choices" not in data else "an empty list" if choices == [] else type_name(choices)
+        raise BadResponseError(f"choices is {found}; expected a list with at least one choice")
+    read = tuple(_read_choice(choice, i) for i, choice in enumerate(choices))
+    if len({choice.index for choice in read}) < len(read):
+        raise BadResponseError("choices holds one index twice")
+    created = data.get("created")
+    return ChatResult(
+        id=_text_or_none(data.get("id")),
+        model=_text_or_none(data.get("model")),
+        created=created if isinstance(created, int | float) and not isinstance(created, bool) else None,
+        choices=read if len(read) == 1 else tuple(sorted(read, key=lambda choice: choice.index)),
+        usage=read_usage(data.get("usage")),
+        meta=meta,
+    )
+
+
+def _read_choice(data: Any, position: int) -> Choice:
+    path = f"choices[{position}]"
+    if not isinstance(data, dict):
+        raise BadResponseError(f"{path} is {type_name(data)}; expected a choice")
+    if not isinstance(data.get("message"), dict):
+        raise BadResponseError(f"{path}.message is {type_name(data.get('message'))}; expected a message")
+    index = data.get("index")
+    reason = data.get("finish_reason")
+    return Choice(
+        index=index if isinstance(index, int) else position,
+        message=_read_message(data["message"], f"{path}.message"),
+        finish_reason=None if reason is None else _FINISH_REASONS.get(str(reason), "unknown"),
+        raw_finish_reason=None if reason is None else str(reason),
+        logprobs=data.get("logprobs"),
+    )
+
+
+def _read_message(data: dict[str, Any], path: str) -> Message:
+    parts = _read_parts(data, path)
+    tool_calls = _read_tool_calls(data.get("tool_calls"), f"{path}.tool_calls")
+    content = joined(parts, TextPart)
+    if content is None and data.get("content") == "" and not tool_calls:
+        content = ""  # an answer of no words; beside tool calls it means that there is no text
+    return Message(
+        role=_text_or_none(data.get("role")) or "assistant",
+        content=content,
+        reasoning=joined(parts, ReasoningPart),
+        tool_calls=tool_calls,
+        refusal=joined(parts, RefusalPart),
+        parts=parts,
+    )
+
+
+def _read_parts(data: dict[str, Any], path: str) -> tuple[Part, ...]:
+    if "parts" in data:  # only to_dict() writes this, where content and reasoning_content do not say it all
+        return tuple(_PART_TYPES[p["type"]](**{k: v for k, v in p.items() if k != "type"}) for p in data["parts"])
+    parts = read_content(data.get("content"), f"{path}.content")
+    reasoning, refusal = data.get("reasoning_content"), data.get("refusal")
+    if isinstance(reasoning, str) and reasoning and not any(isinstance(p, ReasoningPart) for p in parts):
+        parts = (ReasoningPart(reasoning), *parts)
+    if isinstance(refusal, str) and refusal and not any(isinstance(p, RefusalPart) for p in parts):
+        parts = (*parts, RefusalPart(refusal))
+    return parts
+
+
+def _read_tool_calls(data: Any, path: str) -> tuple[ToolCall, ...]:
+    if data is None:
+        return ()
+    if not isinstance(data, list | tuple):
+        raise BadResponseError(f"{path} is {type_name(data)}; expected a list of tool calls")
+    return tuple(_read_tool_call(call, f"{path}[{i}]") for i, call in enumerate(data))
+
+
+def _read_tool_call(data: Any, path: str) -> ToolCall:
+    function = data.get("function") if isinstance(data, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise BadResponseError(f"{path} is no tool call: it names no function")
+    arguments = function.get("arguments")
+    if not isinstance(arguments, str):
+        # Some models answer with an object; the contract is the JSON text of it.
+        arguments = "" if arguments is None else json.dumps(arguments)
+    return ToolCall(
+        id=_text_or_none(data.get("id")),
+        type=_text_or_none(data.get("type")) or "function",
+        function=Function(function["name"], arguments),
+        extra={k: v for k, v in data.items() if k not in ("id", "type", "function", "index")},
+    )
+
+
+def _text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+# ---------------------------------------------------------------------------------------------- writing
+
+_PART_TYPES: dict[str, Any] = {
+    "text": lambda text, citations=(): TextPart(text, tuple(citations)),
+    "reasoning": ReasoningPart,
+    "image": ImagePart,
+    "refusal": RefusalPart,
+    "other": lambda kind, data=None: OtherPart(kind, data),
+}
+
+
+def write_completion(result: ChatResult) -> dict[str, Any]:
+    """``result`` as a chat completion that :func:`read_completion` reads back to an equal result."""
+    data: dict[str, Any] = {
+        "id": result.id,
+        "object": "chat.completion",
+        "created": result.created,
+        "model": result.model,
+        "choices": [
+            {
+                "index": choice.index,
+                "message": _write_answer(choice.message),
+                "finish_reason": choice.finish_reason,
+                "logprobs": choice.logprobs,
+            }
+            for choice in result.choices
+        ],
+    }
+    if result.usage is not None:
+        data["usage"] = write_usage(result.usage)
+    return data
+
+
+def _write_answer(message: Message) -> dict[str, Any]:
+    data: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.reasoning is not None:
+        data["reasoning_content"] = message.reasoning
+    if message.refusal is not None:
+        data["refusal"] = message.refusal
+    if message.tool_calls:
+        data["tool_calls"] = [_write_tool_call(call) for call in message.tool_calls]
+    if _read_parts(data, "") != message.parts:
+        data["parts"] = [_write_part(part) for part in message.parts]
+    return data
+
+
+def _write_part(part: Part) -> dict[str, Any]:
+    match part:
+        case TextPart():
+            return {"type": "text", "text": part.text, "citations": part.citations}
+        case ReasoningPart():
+            return {"type": "reasoning", "text": part.text, "signature": part.signature, "encrypted": part.encrypted}
+        case ImagePart():
+            return {"type": "image", "url": part.url}
+        case RefusalPart():
+            return {"type": "refusal", "text": part.text}
+        case OtherPart():
+            return {"type": "other", "kind": part.type, "data": part.data}
+
+
+def _write_tool_call(call: ToolCall) -> dict[str, Any]:
+    function = {"name": call.function.name, "arguments": call.function.arguments}
+    return {"id": call.id, "type": call.type, "function": function, **call.extra}
+
+
+def write_message(message: Message) -> dict[str, Any]:
+    """``message`` as one of a request's messages: the wire form of blocks, else plain text."""
+    blocks: list[Any] = []
+    for part in message.parts:
+        wire = getattr(part, "wire", None)
+        if wire is not None and not any(wire is block for block in blocks):
+            blocks.append(wire)
+    data: dict[str, Any] = {"role": message.role, "content": blocks or message.content}
+    if message.tool_calls:
+        data["tool_calls"] = [_write_tool_call(call) for call in message.tool_calls]
+    return data

@@ -1,0 +1,86 @@
+"""What do the content blocks of an answer mean?
+
+Text in ``content`` comes as one string or, from Claude and gpt-oss endpoints, as a list of blocks (payload facts
+05 to 10: ``reasoning`` with ``summary``, ``text`` with ``citations``, ``image``). Both become isochat's parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from isochat.errors import BadResponseError
+from isochat.results import ImagePart, OtherPart, Part, ReasoningPart, RefusalPart, TextPart
+from isochat.wire_format.json_text import type_name
+
+
+def read_content(content: Any, path: str) -> tuple[Part, ...]:
+    """The parts of a message's ``content``.
+
+    Raises:
+        BadResponseError: it is neither text, nor a list of blocks, nor null.
+    """
+    match content:
+        case None | "":
+            return ()
+        case str():
+            return (TextPart(content),)
+        case list() | tuple():
+            return tuple(part for i, block in enumerate(content) for part in _read_block(block, f"{path}[{i}]"))
+    raise BadResponseError(f"{path} is {type_name(content)}; expected text, a list of blocks or null")
+
+
+def _read_block(block: Any, path: str) -> Iterable[Part]:
+    if isinstance(block, str):
+        return (TextPart(block),)
+    if not isinstance(block, dict):
+        raise BadResponseError(f"{path} is {type_name(block)}; expected a content block")
+    match block.get("type"):
+        case "text" | "output_text":
+            citations = block.get("citations") or block.get("annotations") or ()
+            return (TextPart(_text(block, "text", path), tuple(citations), wire=block),)
+        case "reasoning":
+            return read_reasoning(block, path)
+        case "image" | "image_url":
+            image = block.get("image_url")
+            url = image.get("url") if isinstance(image, dict) else image
+            return (ImagePart(url, wire=block),) if isinstance(url, str) else (_other(block),)
+        case "refusal":
+            return (RefusalPart(_text(block, "refusal", path), wire=block),)
+    return (_other(block),)
+
+
+def read_reasoning(block: dict[str, Any], path: str) -> tuple[ReasoningPart, ...]:
+    """The parts of one ``reasoning`` block or Responses item: readable summaries, or encrypted ones."""
+    parts: list[ReasoningPart] = []
+    for index, entry in enumerate(block.get("summary") or block.get("content") or ()):
+        where = f"{path}.summary[{index}]"
+        if not isinstance(entry, dict):
+            raise BadResponseError(f"{where} is {type_name(entry)}; expected a summary")
+        if entry.get("type") == "summary_encrypted_text":
+            parts.append(ReasoningPart(encrypted=_text(entry, "data", where), wire=block))
+        else:
+            parts.append(ReasoningPart(_text(entry, "text", where), entry.get("signature") or None, wire=block))
+    encrypted = block.get("encrypted_content")
+    if isinstance(encrypted, str) and encrypted:
+        parts.append(ReasoningPart(encrypted=encrypted, wire=block))
+    return tuple(parts)
+
+
+def joined(parts: Iterable[Part], kind: type[TextPart] | type[ReasoningPart] | type[RefusalPart]) -> str | None:
+    """The text of all parts of one kind, or ``None`` where there is no such part with text of its own."""
+    texts = [p.text for p in parts if isinstance(p, kind) and not getattr(p, "encrypted", None)]
+    return "".join(texts) if texts else None
+
+
+def _other(block: dict[str, Any]) -> OtherPart:
+    return OtherPart(str(block.get("type") or "unknown"), {k: v for k, v in block.items() if k != "type"}, wire=block)
+
+
+def _text(block: dict[str, Any], key: str, path: str) -> str:
+    text = block.get(key)
+    if text is None:
+        return ""
+    if not isinstance(text, str):
+        raise BadResponseError(f"{path}.{key} is {type_name(text)}; expected text")
+    return text

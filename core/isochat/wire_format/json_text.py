@@ -1,0 +1,114 @@
+"""How is JSON read off the wire, and what may go into it?"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import msgspec
+
+from isochat.errors import BadResponseError, InvalidInputError, ResponseTooLargeError, UnsafeInputError
+
+_BOM = b"\xef\xbb\xbf"
+_SNIPPET = 200
+_MAX_DEPTH = 64
+
+_decode = msgspec.json.Decoder().decode
+
+
+def decode(body: bytes, content_type: str | None = None) -> Any:
+    """The value that ``body`` spells, read as UTF-8 whatever the charset of ``content_type`` claims.
+
+    Raises:
+        BadResponseError: it is not JSON; the message shows the beginning and names the content type.
+        ResponseTooLargeError: it is nested too deep to read.
+    """
+    if body.startswith(_BOM):
+        body = body[len(_BOM) :]
+    try:
+        return _decode(body)
+    except RecursionError:
+        raise ResponseTooLargeError("the reply's JSON is nested too deep to read") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    # msgspec refuses an escaped lone surrogate, which providers do send; json takes it. json also takes NaN.
+    try:
+        return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ResponseTooLargeError("the reply's JSON is nested too deep to read") from None
+    except ValueError as error:
+        raise BadResponseError(_not_json(body, content_type, error)) from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _not_json(body: bytes, content_type: str | None, error: ValueError) -> str:
+    kind = f" ({content_type})" if content_type else ""
+    if not body.strip():
+        return f"the reply has status 200 and an empty body{kind}"
+    if body.lstrip()[:1] == b"<":
+        return f"the reply is a web page, not JSON{kind}; a login page stands in for a missing or wrong host"
+    if isinstance(error, UnicodeDecodeError):
+        return f"the reply is not UTF-8{kind}: {error.reason} at byte {error.start}"
+    return f"the reply is not JSON{kind}: {error}; it begins {body[:_SNIPPET].decode('utf-8', 'replace')!r}"
+
+
+def check_sendable(value: Any, path: str, depth: int = 0) -> None:
+    """Refuse what cannot stand in a JSON request.
+
+    Raises:
+        InvalidInputError: NaN, infinity, bytes, a key that is no string, a foreign type, a cycle.
+        UnsafeInputError: text with a lone surrogate, which one client escapes and another cannot send.
+    """
+    match value:
+        case None | bool() | int():
+            pass
+        case str():
+            if not value.isascii():
+                try:
+                    value.encode()
+                except UnicodeEncodeError as error:
+                    raise UnsafeInputError(
+                        f"{path} holds half of a surrogate pair at character {error.start}",
+                        remedy="Decode the text with the right encoding before sending it",
+                    ) from None
+        case float():
+            if not math.isfinite(value):
+                raise InvalidInputError(f"{path} is {value}, which JSON cannot carry", remedy="Pass a finite number")
+        case dict() | list() | tuple():
+            if depth > _MAX_DEPTH:
+                raise InvalidInputError(f"{path} is nested deeper than {_MAX_DEPTH} levels, or contains itself")
+            if isinstance(value, dict):
+                for key, item in value.items():
+                    if not isinstance(key, str):
+                        raise InvalidInputError(f"{path} has the key {key!r}, which is no string")
+                    check_sendable(item, f"{path}.{key}", depth + 1)
+            else:
+                for index, item in enumerate(value):
+                    check_sendable(item, f"{path}[{index}]", depth + 1)
+        case _:
+            raise InvalidInputError(
+                f"{path} is of type {type(value).__name__}, which JSON cannot carry",
+                remedy="Pass plain dicts, lists, strings, numbers, booleans or None",
+            )
+
+
+def type_name(value: Any) -> str:
+    """What a person calls this JSON value."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a string"
+        case list() | tuple():
+            return "a list"
+        case dict():
+            return "an object"
+    return type(value).__name__

@@ -1,0 +1,164 @@
+"""What does the Responses API say? Replies read into the same result as a chat completion; requests written.
+
+Spoken on ``/serving-endpoints/responses``. Shapes: OpenAI's Responses reference and the ResponsesAgent replies
+among the payload facts (ids and status may be missing, ``created_at`` may be a float).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from isochat.errors import BadResponseError, UnsupportedParameterError
+from isochat.results import (
+    ChatResult,
+    Choice,
+    FinishReason,
+    Function,
+    Message,
+    Meta,
+    OtherPart,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ToolCall,
+)
+from isochat.wire_format.content import joined, read_content, read_reasoning
+from isochat.wire_format.json_text import type_name
+from isochat.wire_format.usage import read_usage
+
+_NO_META = Meta()
+_INCOMPLETE: dict[str, FinishReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}
+
+
+def read_response(data: Any, meta: Meta = _NO_META) -> ChatResult:
+    """The normalised result of a Responses object.
+
+    Raises:
+        BadResponseError: it has no output list, or an item is of the wrong type; the message names the path.
+    """
+    if not isinstance(data, Mapping):
+        raise BadResponseError(f"the reply is {type_name(data)}; expected a Responses object")
+    output = data.get("output")
+    if not isinstance(output, list | tuple):
+        found = "missing" if "output" not in data else type_name(output)
+        raise BadResponseError(f"output is {found}; expected a list of items")
+    message, logprobs = _read_output(output)
+    reason, raw_reason = _finish_reason(data, message)
+    created, model, reply_id = data.get("created_at"), data.get("model"), data.get("id")
+    return ChatResult(
+        id=reply_id if isinstance(reply_id, str) else None,
+        model=model if isinstance(model, str) else None,
+        created=created if isinstance(created, int | float) else None,
+        choices=(Choice(message=message, finish_reason=reason, raw_finish_reason=raw_reason, logprobs=logprobs),),
+        usage=read_usage(data.get("usage")),
+        meta=meta,
+    )
+
+
+def _read_output(output: Sequence[Any]) -> tuple[Message, Any]:
+    parts: list[Part] = []
+    calls: list[ToolCall] = []
+    content: str | None = None
+    logprobs: list[Any] = []
+    answered = {item.get("call_id") for item in output if _type(item) == "function_call_output"}
+    for index, item in enumerate(output):
+        path = f"output[{index}]"
+        match _type(item):
+            case "message":
+                blocks = read_content(item.get("content"), f"{path}.content")
+                parts.extend(blocks)
+                # Of several messages (an agent's turns) the last one is the answer.
+                text = joined(blocks, TextPart)
+                content = content if text is None else text
+                for block in item.get("content") or ():
+                    if isinstance(block, dict) and block.get("logprobs"):
+                        logprobs.extend(block["logprobs"])
+            case "reasoning":
+                parts.extend(read_reasoning(item, path))
+            case "function_call" if item.get("call_id") not in answered:
+                calls.append(_read_call(item, path))
+            case None:
+                raise BadResponseError(f"{path} is {type_name(item)}; expected an item with a type")
+            case kind:
+                parts.append(OtherPart(kind, {k: v for k, v in item.items() if k != "type"}, wire=item))
+    if content == "" and calls:
+        content = None
+    message = Message(
+        content=content,
+        reasoning=joined(parts, ReasoningPart),
+        tool_calls=tuple(calls),
+        refusal=joined(parts, RefusalPart),
+        parts=tuple(part for part in parts if part != TextPart("")),
+    )
+    return message, {"content": logprobs} if logprobs else None
+
+
+def _type(item: Any) -> str | None:
+    return str(item.get("type") or "unknown") if isinstance(item, dict) else None
+
+
+def _read_call(item: dict[str, Any], path: str) -> ToolCall:
+    name, arguments = item.get("name"), item.get("arguments")
+    if not isinstance(name, str):
+        raise BadResponseError(f"{path} is a function_call without a name")
+    known = ("id", "call_id", "type", "name", "arguments", "status")
+    return ToolCall(
+        id=item.get("call_id") or item.get("id"),
+        function=Function(name, arguments if isinstance(arguments, str) else ""),
+        extra={k: v for k, v in item.items() if k not in known},
+    )
+
+
+def _finish_reason(data: Mapping[str, Any], message: Message) -> tuple[FinishReason | None, str | None]:
+    status = data.get("status")
+    match status:
+        case None:
+            return None, None
+        case "completed":
+            return ("tool_calls" if message.tool_calls else "stop"), "completed"
+        case "incomplete":
+            details = data.get("incomplete_details")
+            why = details.get("reason") if isinstance(details, dict) else None
+            return _INCOMPLETE.get(str(why), "unknown"), f"incomplete/{why}"
+    return "unknown", str(status)
+
+
+# ---------------------------------------------------------------------------------------------- writing
+
+
+def write_input(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The messages of a chat request as ``input`` items.
+
+    Raises:
+        UnsupportedParameterError: a message holds what isochat cannot say in Responses items.
+    """
+    items: list[dict[str, Any]] = []
+    for index, message in enumerate(messages):
+        unknown = sorted(message.keys() - {"role", "content"})
+        if message["role"] == "tool" or unknown:
+            raise UnsupportedParameterError(
+                f"messages[{index}] (role {message['role']!r}{', with ' + ', '.join(unknown) if unknown else ''}) "
+                "is not carried by the Responses API here",
+                remedy="Use a backend that speaks chat completions, e.g. backend='openai-chat'",
+            )
+        items.append({"role": message["role"], "content": _write_blocks(message, index)})
+    return items
+
+
+def _write_blocks(message: Mapping[str, Any], index: int) -> Any:
+    content = message.get("content")
+    if not isinstance(content, list | tuple):
+        return content
+    kind = "output_text" if message["role"] == "assistant" else "input_text"
+    blocks = []
+    for position, block in enumerate(content):
+        if block.get("type") != "text" or block.keys() - {"type", "text"}:
+            raise UnsupportedParameterError(
+                f"messages[{index}].content[{position}] (type {block.get('type')!r}) is not carried by the Responses "
+                "API here",
+                remedy="Use a backend that speaks chat completions, e.g. backend='openai-chat'",
+            )
+        blocks.append({"type": kind, "text": block["text"]})
+    return blocks

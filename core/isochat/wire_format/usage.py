@@ -1,0 +1,62 @@
+"""How many tokens does a reply report? Four spellings of one account; what is not reported stays ``None``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from isochat.results import Usage
+
+# Each field with the places where it may stand, the first one present wins. OpenAI chat, OpenAI Responses,
+# Claude on Databricks (top-level cache counts) and the documented top-level `reasoning_tokens`.
+_PLACES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "prompt_tokens": (("prompt_tokens",), ("input_tokens",)),
+    "completion_tokens": (("completion_tokens",), ("output_tokens",)),
+    "total_tokens": (("total_tokens",),),
+    "cache_read_tokens": (
+        ("cache_read_input_tokens",),
+        ("prompt_tokens_details", "cached_tokens"),
+        ("input_tokens_details", "cached_tokens"),
+    ),
+    "cache_creation_tokens": (
+        ("cache_creation_input_tokens",),
+        ("prompt_tokens_details", "cache_write_tokens"),
+        ("input_tokens_details", "cache_write_tokens"),
+    ),
+    "reasoning_tokens": (
+        ("reasoning_tokens",),
+        ("completion_tokens_details", "reasoning_tokens"),
+        ("output_tokens_details", "reasoning_tokens"),
+    ),
+}
+
+
+def read_usage(data: Any) -> Usage | None:
+    """The token counts of ``data``; ``None`` where it reports none, and per field where it is no count."""
+    if not isinstance(data, dict):
+        return None
+    return Usage(**{field: _first_count(data, places) for field, places in _PLACES.items()})
+
+
+def _first_count(data: dict[str, Any], places: tuple[tuple[str, ...], ...]) -> int | None:
+    for place in places:
+        value: Any = data
+        for key in place:
+            value = value.get(key) if isinstance(value, dict) else None
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+    return None
+
+
+def write_usage(usage: Usage) -> dict[str, Any]:
+    """The counts in the chat-completion shape; what is not reported is left out."""
+    counts: dict[str, Any] = {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+        "cache_creation_input_tokens": usage.cache_creation_tokens,
+    }
+    if usage.cache_read_tokens is not None:
+        counts["prompt_tokens_details"] = {"cached_tokens": usage.cache_read_tokens}
+    if usage.reasoning_tokens is not None:
+        counts["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
+    return {name: count for name, count in counts.items() if count is not None}

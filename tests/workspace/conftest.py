@@ -1,0 +1,45 @@
+"""Fixtures of the workspace tests: a running workspace, and a plain HTTP client that knows its token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import urllib3
+
+from isochat_workspace import Workspace
+
+Send = Callable[..., urllib3.BaseHTTPResponse]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "smollm2: runs the real model; installs it first where it is missing")
+
+
+@pytest.fixture
+def workspace() -> Iterator[Workspace]:
+    with Workspace() as running:
+        yield running
+
+
+@pytest.fixture
+def http() -> Iterator[urllib3.PoolManager]:
+    with urllib3.PoolManager(retries=False, timeout=30) as pool:
+        yield pool
+
+
+@pytest.fixture
+def send(http: urllib3.PoolManager) -> Send:
+    """Send one request with the workspace's token, as `send(workspace, "POST", path, body, **headers)`."""
+
+    def sender(
+        workspace: Workspace, method: str, path: str, body: Any = None, **headers: str | None
+    ) -> urllib3.BaseHTTPResponse:
+        given = {"authorization": f"Bearer {workspace.token}", **headers}
+        raw = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        kept = {name: value for name, value in given.items() if value is not None}
+        return http.request(method, workspace.url + path, body=raw, headers=kept)
+
+    return sender

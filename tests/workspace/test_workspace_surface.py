@@ -1,0 +1,273 @@
+"""Does the workspace have the service's paths, checks and error shapes? Over plain HTTP."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import urllib3
+
+from isochat_workspace import Endpoint, Scripted, Workspace
+
+Send = Callable[..., urllib3.BaseHTTPResponse]
+ASK = {"messages": [{"role": "user", "content": "Hi"}]}
+GPT = "databricks-gpt-5"
+CLAUDE = "databricks-claude-sonnet-4-5"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (f"/serving-endpoints/{GPT}/invocations", ASK),
+        (f"/serving-endpoints/{GPT}/served-models/gpt-5-2025-08-07/invocations", ASK),
+        ("/serving-endpoints/chat/completions", {"model": GPT, **ASK}),
+        ("/serving-endpoints/v1/chat/completions", {"model": GPT, **ASK}),
+        ("/ai-gateway/mlflow/v1/chat/completions", {"model": "system.ai.gpt-5", **ASK}),
+        ("/ai-gateway/mlflow/v1/chat/completions", {"model": GPT, **ASK}),
+    ],
+)
+def test_chat_paths_answer_alike(workspace: Workspace, send: Send, path: str, body: Any) -> None:
+    reply = send(workspace, "POST", path, body)
+    answer = reply.json()
+    assert reply.status == 200
+    assert answer["object"] == "chat.completion"
+    assert answer["choices"][0]["message"]["content"].startswith('You asked: "Hi".')
+    assert reply.headers["served-model-name"] == "gpt-5-2025-08-07"
+
+
+@pytest.mark.parametrize(
+    ("path", "model"),
+    [
+        ("/serving-endpoints/responses", GPT),
+        ("/serving-endpoints/v1/responses", GPT),
+        ("/ai-gateway/mlflow/v1/responses", "system.ai.gpt-5"),
+    ],
+)
+def test_responses_paths_answer_alike(workspace: Workspace, send: Send, path: str, model: str) -> None:
+    answer = send(workspace, "POST", path, {"model": model, "input": "Hi"}).json()
+    assert answer["object"] == "response"
+    assert answer["output"][0]["content"][0]["text"].startswith('You asked: "Hi".')
+
+
+def test_the_path_decides_and_never_the_body(workspace: Workspace, send: Send) -> None:
+    chat = send(
+        workspace, "POST", "/serving-endpoints/chat/completions", {"model": GPT, "input": "Hi", **ASK}
+    )
+    assert chat.json()["object"] == "chat.completion"
+    agent = Endpoint("an-agent", Scripted(), task="agent/v1/responses")
+    workspace.add(agent)
+    reply = send(workspace, "POST", "/serving-endpoints/an-agent/invocations", {"input": "Hi", **ASK})
+    assert reply.json()["object"] == "response"
+
+
+def test_every_reply_has_a_request_id_of_its_own(workspace: Workspace, send: Send) -> None:
+    replies = [send(workspace, "GET", path) for path in ("/api/2.0/serving-endpoints", "/nowhere", "/x")]
+    ids = [reply.headers["x-request-id"] for reply in replies]
+    assert len({uuid.UUID(one) for one in ids}) == 3
+    assert {reply.headers["server"] for reply in replies} == {"databricks"}
+
+
+def basic(password: str, user: str = "token") -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("make", "status"),
+    [
+        (lambda token: f"Bearer {token}", 200),
+        (lambda token: f"bearer  {token}", 200),
+        (lambda token: basic(token), 200),
+        (lambda token: None, 401),
+        (lambda token: "", 401),
+        (lambda token: "Bearer", 401),
+        (lambda token: f"Digest {token}", 401),
+        (lambda token: token, 401),
+        (lambda token: f"Bearer {token}x", 403),
+        (lambda token: basic(token, user="me"), 403),
+        (lambda token: basic("wrong"), 403),
+        (lambda token: "Basic ###", 403),
+        (lambda token: "Bearer \xe4\xf6", 403),
+    ],
+)
+def test_credentials(
+    workspace: Workspace, send: Send, make: Callable[[str], str | None], status: int
+) -> None:
+    path = f"/serving-endpoints/{GPT}/invocations"
+    reply = send(workspace, "POST", path, ASK, authorization=make(workspace.token))
+    assert reply.status == status
+    if status == 401:
+        assert reply.json() == {
+            "error_code": 401,
+            "message": "Credential was not sent or was of an unsupported type for this API.",
+        }
+    assert workspace.requests[-1].status == status
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "code", "message"),
+    [
+        (
+            "POST", "/serving-endpoints/chat/completions", {"model": "nope", **ASK}, 404, "ENDPOINT_NOT_FOUND",
+            "The given endpoint does not exist, please retry after checking the specified model and version"
+            " deployment exists.",
+        ),
+        (
+            "POST", "/serving-endpoints/chat/completions", {"model": "system.ai.gpt-5", **ASK}, 404,
+            "ENDPOINT_NOT_FOUND", "The given endpoint does not exist",
+        ),
+        (
+            "POST", "/ai-gateway/mlflow/v1/chat/completions", {"model": "system.ai.nope", **ASK}, 404,
+            "NOT_FOUND", "'system.ai.nope' does not exist",
+        ),
+        ("GET", "/api/2.0/nowhere", None, 404, "ENDPOINT_NOT_FOUND", "Invalid path"),
+        ("POST", "//serving-endpoints/responses", None, 404, "ENDPOINT_NOT_FOUND", "Invalid path"),
+        ("GET", f"/serving-endpoints/{GPT}/invocations", None, 405, "METHOD_NOT_ALLOWED", "use POST"),
+        ("POST", f"/serving-endpoints/{GPT}/invocations", b"{", 400, "BAD_REQUEST", "invalid JSON"),
+        ("POST", f"/serving-endpoints/{GPT}/invocations", b'{"a": NaN}', 400, "BAD_REQUEST", "invalid JSON"),
+        ("POST", f"/serving-endpoints/{GPT}/invocations", b"\xff", 400, "BAD_REQUEST", "invalid JSON"),
+        ("POST", f"/serving-endpoints/{GPT}/invocations", b"[" * 100_000, 400, "BAD_REQUEST", "invalid JSON"),
+        ("POST", f"/serving-endpoints/{GPT}/invocations", [], 400, "BAD_REQUEST", "has to be an object"),
+        (
+            "POST", f"/serving-endpoints/{GPT}/invocations", {"max_tokens": 5}, 400, "INVALID_PARAMETER_VALUE",
+            "INVALID_PARAMETER_VALUE: Missing required Chat parameter: 'messages'",
+        ),
+        (
+            "POST", f"/serving-endpoints/{GPT}/invocations", {**ASK, "max_tokens": 0}, 400,
+            "INVALID_PARAMETER_VALUE", "'max_tokens' has to be a positive integer, got 0",
+        ),
+        (
+            "POST", f"/serving-endpoints/{GPT}/invocations", {"messages": ["Hi"]}, 400,
+            "INVALID_PARAMETER_VALUE", "'messages' has to be a list of objects",
+        ),
+        ("POST", "/serving-endpoints/responses", {"model": GPT}, 400, "BAD_REQUEST", "'input'"),
+        ("POST", "/serving-endpoints/responses", {"input": "Hi"}, 400, "INVALID_PARAMETER_VALUE", "'model'"),
+        (
+            "POST", "/serving-endpoints/responses", {"model": CLAUDE, "input": "Hi"}, 400, "BAD_REQUEST",
+            f"Responses API passthrough is not supported for model {CLAUDE}.",
+        ),
+        (
+            "POST", "/ai-gateway/mlflow/v1/responses", {"model": CLAUDE, "input": "Hi"}, 400, "BAD_REQUEST",
+            f"API type 'mlflow/v1/responses' is not supported by '{CLAUDE}'."
+            " Supported API types: [mlflow/v1/chat/completions].",
+        ),
+        (
+            "POST", f"/serving-endpoints/{GPT}/invocations", {**ASK, "stream": True}, 501, "NOT_IMPLEMENTED",
+            "does not stream yet",
+        ),
+    ],
+)  # fmt: skip
+def test_errors(
+    workspace: Workspace, send: Send, method: str, path: str, body: Any, status: int, code: str, message: str
+) -> None:
+    reply = send(workspace, method, path, body)
+    assert (reply.status, reply.json()["error_code"]) == (status, code)
+    assert message in reply.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/serving-endpoints/nope/invocations"),
+        ("POST", "/serving-endpoints/a%20b/invocations"),
+        ("POST", f"/serving-endpoints/{GPT}/served-models/nope/invocations"),
+        ("GET", "/api/2.0/serving-endpoints/nope"),
+    ],
+)
+def test_an_unknown_endpoint_in_the_path(workspace: Workspace, send: Send, method: str, path: str) -> None:
+    reply = send(workspace, method, path, ASK if method == "POST" else None)
+    body = reply.json()
+    assert reply.status == 404
+    assert body["error_code"] == "RESOURCE_DOES_NOT_EXIST"
+    assert "does not exist." in body["message"]
+    assert body["details"] == [
+        {
+            "@type": "type.googleapis.com/google.rpc.RequestInfo",
+            "request_id": reply.headers["x-request-id"],
+            "serving_data": "",
+        }
+    ]
+
+
+def test_a_wrong_method_names_the_right_one(workspace: Workspace, send: Send) -> None:
+    assert send(workspace, "DELETE", "/api/2.0/serving-endpoints").headers["allow"] == "GET"
+
+
+def test_a_body_over_four_mebibytes_is_413_and_the_limit_itself_is_not(
+    workspace: Workspace, send: Send
+) -> None:
+    path = f"/serving-endpoints/{GPT}/invocations"
+    assert send(workspace, "POST", path, b" " * (4 * 1024 * 1024)).status == 400
+    reply = send(workspace, "POST", path, b" " * (4 * 1024 * 1024 + 1))
+    assert (reply.status, reply.json()["error_code"]) == (413, "REQUEST_TOO_LARGE")
+
+
+def test_list_and_get_describe_endpoints_without_an_id(workspace: Workspace, send: Send) -> None:
+    listed = send(workspace, "GET", "/api/2.0/serving-endpoints?page_size=5").json()["endpoints"]
+    one = send(workspace, "GET", f"/api/2.0/serving-endpoints/{GPT}").json()
+    assert [e["name"] for e in listed] == [
+        CLAUDE,
+        GPT,
+        "databricks-meta-llama-3-3-70b-instruct",
+        "scripted",
+    ]
+    assert one in listed
+    assert one["endpoint_type"] == "FOUNDATION_MODEL_API"
+    assert one["state"]["ready"] == "READY"
+    assert "id" not in one
+
+
+def test_host_metadata_is_given_without_a_token(workspace: Workspace, send: Send) -> None:
+    reply = send(workspace, "GET", "/.well-known/databricks-config", authorization=None)
+    assert reply.status == 200
+    assert reply.json()["oidc_endpoint"] == f"{workspace.url}/oidc"
+
+
+def test_a_request_is_recorded_byte_for_byte(workspace: Workspace) -> None:
+    host, port = workspace.url.removeprefix("http://").split(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=30)
+    connection.putrequest("POST", "/a%2Fb/c%20d?x=%41&x=2", skip_accept_encoding=True)
+    for name, value in (("X-TwIce", "1"), ("B", "b"), ("x-twice", "2"), ("Content-Encoding", "gzip")):
+        connection.putheader(name, value)
+    connection.putheader("Content-Length", "3")
+    connection.endheaders(b"\x1f\x8b\x00")
+    connection.getresponse().read()
+    connection.close()
+    [request] = workspace.requests
+    assert (request.method, request.target) == ("POST", "/a%2Fb/c%20d?x=%41&x=2")
+    assert request.path == "/a%2Fb/c%20d"
+    assert request.headers == (
+        ("Host", f"{host}:{port}"),
+        ("X-TwIce", "1"),
+        ("B", "b"),
+        ("x-twice", "2"),
+        ("Content-Encoding", "gzip"),
+        ("Content-Length", "3"),
+    )
+    assert request.body == b"\x1f\x8b\x00"
+    assert request.status == 401
+    assert request.header("X-TWICE") == "1"
+    assert request.header("authorization") is None
+    assert 0 < request.arrived_at <= request.answered_at
+
+
+def test_requests_stand_in_order_of_arrival_and_can_be_bounded(send: Send) -> None:
+    with Workspace(keep_requests=3) as workspace:
+        for number in range(5):
+            send(workspace, "GET", f"/{number}")
+        assert [request.target for request in workspace.requests] == ["/2", "/3", "/4"]
+
+
+def test_one_connection_serves_many_requests(workspace: Workspace) -> None:
+    host, port = workspace.url.removeprefix("http://").split(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=30)
+    connection.connect()
+    socket = connection.sock
+    for _ in range(3):
+        connection.request("GET", "/.well-known/databricks-config")
+        assert connection.getresponse().read()
+        assert connection.sock is socket
+    connection.close()
