@@ -36,10 +36,12 @@ def carry(backend: Backend, request: Request, wire: Wire) -> Reply | Mapping[str
     """
     reply: Reply | Mapping[str, Any] | None = None
     raised: Exception | None = None
+    wire.mark("client")
     try:
         reply = backend.complete(request, wire)
     except Exception as error:
         raised = error
+    wire.mark("returned")
     if wire.failure is not None:
         if raised is None or raised is wire.failure:
             raise wire.failure

@@ -132,6 +132,17 @@ class Client:
         """What this client's backend can do."""
         return self._backend_class.capabilities
 
+    @property
+    def backend(self) -> Backend:
+        """The backend object; ``held_by`` of it reads ``meta.native``.
+
+        Raises:
+            ConfigurationError: the workspace is not known before the first call.
+        """
+        if self._backend is None:
+            raise ConfigurationError("the backend is made with the first call, which finds the workspace")
+        return self._backend
+
     def chat(self, messages: Messages, *, stream: Literal[False] = False, **params: Unpack[ChatParams]) -> ChatResult:
         """Ask the endpoint and wait for its whole answer.
 

@@ -35,8 +35,8 @@ class Wire:
         status, reason, headers, body: The reply; ``None`` until there is one. ``body`` is decompressed.
         failure: What broke the attempt below HTTP.
         reused: Whether the connection had served a request before.
-        times: When the attempt began, its request was sent, the first byte and the last byte came, on the
-            deadline's clock, in seconds.
+        times: When the attempt was ``begun``, handed to the ``client``, ``sent``, its reply's ``head`` and ``end``
+            came, and the client ``returned``: seconds on the deadline's clock.
     """
 
     def __init__(
@@ -93,11 +93,12 @@ class Wire:
                 remedy="The client's own retries must be off: report this with the client's version",
             )
         self.method, self.url, self.request_body = method, url, body
+        self.mark("sent")
         self.request_headers = request_headers(headers, self.credentials, self.own_headers, self.product)
         token = under_way.set(self)
         try:
             raw = self._pools.urlopen(self)
-            self._mark("head")
+            self.mark("head")
             if "transfer-encoding" in raw.headers and "content-length" in raw.headers:
                 # RFC 9112 6.3 calls this an attack on message framing; aiohttp refuses it, urllib3 does not.
                 raw.close()
@@ -128,7 +129,7 @@ class Wire:
         """
         reply = self.send(method, url, headers, body)
         data = reply.read()
-        self._mark("end")
+        self.mark("end")
         if reply.status >= 400:
             data = self.redactor.clean_bytes(data)
         self.body = data
@@ -186,7 +187,8 @@ class Wire:
         """What to chain the failure to: the library's own exception, if it is not the failure itself."""
         return error.__cause__ if isinstance(error, ChatError) else error
 
-    def _mark(self, moment: str) -> None:
+    def mark(self, moment: str) -> None:
+        """Note the time of ``moment``."""
         self.times[moment] = self.deadline.clock.monotonic()
 
 

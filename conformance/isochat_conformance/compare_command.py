@@ -1,0 +1,131 @@
+"""``isochat compare``: the same request through every installed backend, side by side."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+
+from isochat import plugins
+from isochat.cli import exits
+from isochat.cli.options import Where, conversation, opened, parameter_options, parameters, where_options
+from isochat.errors import ConfigurationError
+from isochat.hookspecs import hookimpl
+from isochat_conformance.compare import Comparison, Row
+from isochat_conformance.compare import compare as run_comparison
+from isochat_conformance.compare_report import as_json_document, print_report
+
+# So that five calls of a sampling model can be the same; `--temperature none` sends none.
+_TEMPERATURE = "0"
+_MAX_TOKENS = 64
+_PIPE_WIDTH = 120
+
+
+@click.command()
+@click.argument("prompt")
+@click.option("--backend", "backends", multiple=True, metavar="NAME", help="Only this one; may be repeated.")
+@where_options
+@parameter_options
+def compare(
+    prompt: str,
+    backends: tuple[str, ...],
+    as_json: bool,
+    debug: bool,
+    system: str | None,
+    max_tokens: int | None,
+    temperature: str | None,
+    top_p: float | None,
+    stop: tuple[str, ...],
+    **where: Any,
+) -> int:
+    """Send PROMPT through every installed backend and compare what comes back.
+
+    Sends max_tokens 64 and temperature 0 unless told otherwise. Exits 1 when results differ and says in which field.
+    """
+    params = parameters(max_tokens or _MAX_TOKENS, temperature or _TEMPERATURE, top_p, stop)
+    text = sys.stdin.read() if prompt == "-" else prompt
+    names = _chosen(backends)
+    console = Console(stderr=True)
+    with console.status("") if console.is_terminal and not as_json else _Quiet() as status:
+        say = status.update
+
+        def progress(backend: str, row: Row | None) -> None:
+            say(f"asking through {backend} ..." if row is None else f"{backend}: {row.state}")
+
+        with opened(**where, on_local=lambda model: say(f"starting a local workspace with {model} ...")) as workspace:
+            comparison = run_comparison(names, workspace.open, conversation(system, text), params, progress)
+            place = _place(workspace, comparison)
+            logged = _logged(workspace)
+    if as_json:
+        click.echo(json.dumps(as_json_document(comparison, place, logged), ensure_ascii=False))
+    else:
+        print_report(report_console(), comparison, place, logged)
+    return _exit_code(comparison)
+
+
+def _chosen(backends: Sequence[str]) -> list[str]:
+    known = list(plugins.backends())
+    if not backends:
+        # The raw call first: it is what the others are compared to.
+        return sorted(known, key=lambda name: (name != "rest", name))
+    for name in backends:
+        plugins.load_backend(name)
+    return list(backends)
+
+
+def _place(workspace: Where, comparison: Comparison) -> dict[str, Any]:
+    """Who answered, and where: read from the replies, never assumed."""
+    answered = [row.result for row in comparison.rows if row.result is not None]
+    models = list(dict.fromkeys(result.meta.served_model or result.model for result in answered))
+    return {
+        "models": models,
+        "endpoint": answered[0].meta.endpoint if answered else workspace.client.get("endpoint"),
+        "host": workspace.local.url if workspace.local else workspace.client.get("host"),
+        "local": workspace.local is not None,
+        "settings": workspace.config_file,
+    }
+
+
+def _logged(workspace: Where) -> list[str]:
+    """The requests that the local workspace saw, as it saw them."""
+    if workspace.local is None:
+        return []
+    return [f"{request.method} {request.target} {request.status}" for request in workspace.local.requests]
+
+
+def _exit_code(comparison: Comparison) -> int:
+    if comparison.count("different"):
+        return exits.DIFFERENT
+    if comparison.count("failed"):
+        return exits.FAILED
+    if comparison.reference is None:
+        raise ConfigurationError("no backend could carry the request", remedy="Run: isochat backends")
+    return exits.OK
+
+
+def report_console() -> Console:
+    """The terminal, or a pipe with room enough that lines are not cut."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
+
+
+class _Quiet:
+    """In place of a spinner where nobody watches."""
+
+    def __enter__(self) -> _Quiet:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+    def update(self, text: str) -> None:
+        pass
+
+
+@hookimpl
+def isochat_commands() -> Sequence[click.Command]:
+    return [compare]

@@ -1,0 +1,49 @@
+"""``isochat config show``: which settings are in force, and where does each come from?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from isochat.cli.options import config_file_here
+from isochat.config.settings import BY_NAME, resolve
+
+
+@click.group()
+def config() -> None:
+    """Look at the configuration."""
+
+
+@config.command()
+@click.option("--target", metavar="NAME", help="A target of isochat.toml.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def show(target: str | None, as_json: bool) -> None:
+    """Print the settings in force and where each comes from; secrets are masked."""
+    settings = resolve({}, target=target, config_file=config_file_here())
+    rows: list[tuple[str, Any, str]] = [
+        (name, _masked(name, settings[name]), settings.sources[name].name) for name in BY_NAME
+    ]
+    rows += [(f"params.{name}", value, str(settings.file)) for name, value in settings.params.items()]
+    if as_json:
+        click.echo(json.dumps({name: {"value": value, "source": source} for name, value, source in rows}))
+        return
+    if not sys.stdout.isatty():
+        for name, value, source in rows:
+            click.echo(f"{name}\t{value}\t{source}")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("setting", "value", "source"):
+        table.add_column(column)
+    for name, value, source in rows:
+        style = "dim" if source == "default" else ""
+        table.add_row(name, "" if value is None else str(value), source, style=style)
+    Console().print(table)
+
+
+def _masked(name: str, value: Any) -> Any:
+    return "***" if value is not None and BY_NAME[name].kind == "secret" else value

