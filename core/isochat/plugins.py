@@ -106,9 +106,8 @@ def not_installed(name: str, error: ImportError) -> BackendNotInstalledError:
 
 def install_line(entry: importlib.metadata.EntryPoint) -> str:
     """The command that installs the backend's client."""
-    extras = f"[{','.join(entry.extras)}]" if entry.extras else ""
-    requirement = f"{_distribution(entry)}{extras}"
-    return f"pip install '{requirement}'" if extras else f"pip install {requirement}"
+    extras = ",".join(_extras(entry))
+    return f"pip install '{_distribution(entry)}[{extras}]'" if extras else f"pip install {_distribution(entry)}"
 
 
 def command_plugins() -> list[tuple[str, pluggy.PluginManager | Exception]]:
@@ -162,13 +161,20 @@ def _distribution(entry: importlib.metadata.EntryPoint) -> str:
     return entry.dist.name if entry.dist else "unknown"
 
 
+def _extras(entry: importlib.metadata.EntryPoint) -> list[str]:
+    # EntryPoint.extras takes "databricks-sdk" for two extras.
+    brackets = re.search(r"\[([^\]]*)\]", entry.value)
+    return [extra.strip() for extra in brackets[1].split(",")] if brackets else []
+
+
 def _missing(entry: importlib.metadata.EntryPoint) -> list[str]:
     """The distributions that the entry point's extras require and that are not installed."""
     missing = []
+    extras = _extras(entry)
     for requirement in (entry.dist.requires if entry.dist else None) or ():
         name, _, marker = requirement.partition(";")
         extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)['\"]", marker)
-        if extra is None or extra[1] not in entry.extras:
+        if extra is None or extra[1] not in extras:
             continue
         project = re.match(r"[A-Za-z0-9._-]+", name.strip())
         if project is not None and not _is_installed(project[0]):

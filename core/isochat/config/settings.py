@@ -156,8 +156,6 @@ _EXPECTED: Mapping[str, str] = {
 
 
 def _checked(value: Any, setting: Setting, source: Source) -> Any:
-    if setting.kind == "secret" and isinstance(value, targets.Variable):
-        value = value.read()
     right = {
         "text": lambda: isinstance(value, str) and bool(value),
         "secret": lambda: isinstance(value, str),

@@ -20,18 +20,6 @@ _TOP_LEVEL = ("default_target", "targets")
 _BESIDES = ("extends", "params", "options")
 
 
-class Variable(NamedTuple):
-    """A secret named by the environment variable that holds it: ``token = { env = "NAME" }``."""
-
-    name: str
-
-    def read(self) -> str:
-        value = os.environ.get(self.name)
-        if not value:
-            raise ConfigurationError(f"the variable {self.name} is not set", remedy=f"Set {self.name}")
-        return value
-
-
 class Target(NamedTuple):
     """One section, with what it inherits: client settings, chat parameters, backend options."""
 
@@ -127,18 +115,10 @@ def _assemble(name: str, data: Mapping[str, Any], file: str) -> Target:
             into.update({key: value for key, value in inherited.items() if key not in into})
         for key, value in section.items():
             if key not in _BESIDES and key not in settings:
-                settings[key] = _value(key, value, where)
+                settings[key] = value
         chain.append(current)
         current = section.get("extends")
     return Target(name, file, settings, params, options)
-
-
-def _value(key: str, value: Any, where: str) -> Any:
-    if key != "token":
-        return value
-    if isinstance(value, dict) and set(value) == {"env"} and isinstance(value["env"], str):
-        return Variable(value["env"])
-    return value
 
 
 def _check_params(params: Mapping[str, Any], file: str, target: str) -> None:

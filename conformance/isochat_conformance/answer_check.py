@@ -1,0 +1,120 @@
+"""Is what came out what the case expects: the result field by field, the meta data, or the error?"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import isochat
+from isochat.errors import ChatError
+from isochat.request import Api
+from isochat.results import ChatResult
+from isochat_conformance.case import Case, ExpectedError, ServerReply, strict_json
+from isochat_conformance.json_difference import differences, shown, without_empty
+
+_BOM = "\ufeff"
+_ERROR_FIELDS = ("status_code", "code", "request_id", "retry_after", "retryable", "may_have_executed")
+
+
+def check_result(result: ChatResult, case: Case, api: Api, backend: str) -> Iterator[str]:
+    """What is wrong with the result, a finding each."""
+    expected = case.expect.result
+    if expected is None:
+        assert case.expect.error is not None
+        yield f"{case.expect.error.cls} expected; the call returned {shown(result.to_dict())}"
+        return
+    # `object` names the shape itself; each result has it.
+    found = {name: value for name, value in result.to_dict().items() if name != "object"}
+    for difference in differences(without_empty(expected), without_empty(found)):
+        yield f"in the result, {difference}"
+    raw_words = case.expect.raw_finish_reasons.get(api)
+    if raw_words is not None and raw_words != [choice.raw_finish_reason for choice in result.choices]:
+        words = [choice.raw_finish_reason for choice in result.choices]
+        yield f"raw_finish_reason is {shown(words)}, expected {shown(raw_words)}"
+    yield from _check_meta(result, case, api, backend)
+    if ChatResult.from_dict(result.to_dict()) != result:
+        yield "ChatResult.from_dict(result.to_dict()) is not equal to the result"
+    if pickle.loads(pickle.dumps(result)) != result:
+        yield "the result does not survive pickling"
+
+
+def _check_meta(result: ChatResult, case: Case, api: Api, backend: str) -> Iterator[str]:
+    meta, expected, reply = result.meta, case.expect.meta, case.reply[api]
+    facts = {
+        "backend": (backend, meta.backend),
+        "endpoint": (case.id, meta.endpoint),
+        "route": ("serving-endpoints", meta.route),
+        "request_id": (expected.request_id, meta.request_id),
+        "served_model": (expected.served_model, meta.served_model),
+        "status_code": (reply.status, meta.status_code),
+        "attempts": (1, meta.attempts),
+    }
+    for name, (wanted, found) in facts.items():
+        if wanted != found:
+            yield f"meta.{name} is {shown(found)}, expected {shown(wanted)}"
+    if not meta.client_call:
+        yield "meta.client_call is empty; name the client's documented call in Reply.client_call"
+    if not meta.elapsed > 0:
+        yield f"meta.elapsed is {meta.elapsed!r}, expected seconds above 0"
+    for header, sent in reply.sent_headers().items():
+        if meta.headers.get(header.lower()) != sent:
+            yield f"meta.headers[{header.lower()!r}] is {shown(meta.headers.get(header.lower()))}, expected {shown(sent)}"
+    for difference in differences(_sent_json(reply), meta.raw):
+        yield f"in meta.raw, {difference}"
+    words = expected.warnings.get(api, [])
+    if len(words) != len(meta.warnings) or any(w not in told for w, told in zip(words, meta.warnings, strict=False)):
+        yield f"meta.warnings is {shown(meta.warnings)}, expected warnings that contain {shown(words)}"
+
+
+def check_error(error: Exception, case: Case, backend: str, token: str) -> Iterator[str]:
+    """What is wrong with the error, a finding each."""
+    expected = case.expect.error
+    if not isinstance(error, ChatError):
+        yield f"{type(error).__name__} came through, which is no isochat error: {shown(str(error))}"
+        return
+    if expected is None:
+        yield f"a result expected; the call raised {type(error).__name__}: {shown(str(error))}"
+        return
+    yield from _check_error_fields(error, expected)
+    yield from _check_located(error, case, backend, attempts=1)
+    if token in f"{error!r} {error} {error.body} {error.remedy}":
+        yield "the token stands in the error"
+
+
+def _check_error_fields(error: ChatError, expected: ExpectedError) -> Iterator[str]:
+    if type(error) is not getattr(isochat, expected.cls, None):
+        yield f"{type(error).__name__} was raised ({shown(error.message)}), expected {expected.cls}"
+    for name in _ERROR_FIELDS:
+        wanted, found = getattr(expected, name), getattr(error, name)
+        if wanted != found:
+            yield f"the error's {name} is {shown(found)}, expected {shown(wanted)}"
+    if expected.message not in error.message:
+        yield f"the error's message is {shown(error.message)}, expected one with {shown(expected.message)}"
+
+
+def _check_located(error: ChatError, case: Case, backend: str, attempts: int) -> Iterator[str]:
+    facts = {"backend": backend, "endpoint": case.id, "attempts": attempts}
+    for name, wanted in facts.items():
+        if getattr(error, name) != wanted:
+            yield f"the error's {name} is {shown(getattr(error, name))}, expected {shown(wanted)}"
+    copy = pickle.loads(pickle.dumps(error))
+    if type(copy) is not type(error) or str(copy) != str(error):
+        yield "the error does not survive pickling"
+
+
+def check_refusal(outcome: ChatResult | Exception, case: Case) -> Iterator[str]:
+    """What is wrong with the refusal of a request that the backend's API cannot carry."""
+    if isinstance(outcome, ChatResult):
+        yield "UnsupportedParameterError expected, as the API cannot carry this request; the call returned a result"
+    elif type(outcome) is not isochat.UnsupportedParameterError:
+        yield (
+            f"UnsupportedParameterError expected, as the API cannot carry this request; "
+            f"{type(outcome).__name__} was raised: {shown(str(outcome))}"
+        )
+    elif not any(name in outcome.message for name in (*case.ask.params, "messages[")):
+        yield f"the refusal does not name what cannot be carried: {shown(outcome.message)}"
+
+
+def _sent_json(reply: ServerReply) -> Any:
+    return strict_json(reply.body().decode().removeprefix(_BOM))

@@ -1,0 +1,78 @@
+"""Does the client's own object agree with the result, and what does it lack?
+
+The result is read off the wire by isochat; one decoder compared with itself would prove nothing. The client parses the
+same bytes by its own code into its own types. What these hold must equal the result; what they lack is lost to a user
+of the bare client, and is listed.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from isochat.backend import Backend
+from isochat.comparison import losses
+from isochat.errors import BadResponseError
+from isochat.request import Api
+from isochat.results import ChatResult
+from isochat.wire_format import chat_completions, responses
+
+_READERS: Mapping[Api, Callable[[Any], ChatResult]] = {
+    "chat-completions": chat_completions.read_completion,
+    "responses": responses.read_response,
+}
+
+
+class Proof(msgspec.Struct, frozen=True, kw_only=True):
+    """What reading ``meta.native`` showed.
+
+    Attributes:
+        findings: What is wrong, in words.
+        lost: Paths of the result that the client's object lacks.
+        told: All paths of the result that have a value.
+        unreadable: Why the client could not parse the reply, if it could not.
+    """
+
+    findings: tuple[str, ...]
+    lost: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+    unreadable: str | None = None
+
+
+def prove(backend: Backend, result: ChatResult, clients_may_fail: bool) -> Proof:
+    """Read ``result.meta.native`` and compare it with ``result``."""
+    told, _ = losses(result, None)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        try:
+            held = backend.held_by(result.meta.native)
+        except BadResponseError as error:
+            unreadable = None if clients_may_fail else f"meta.native cannot be read: {error.message}"
+            return Proof(
+                findings=() if unreadable is None else (unreadable,),
+                lost=tuple(told),
+                told=tuple(told),
+                unreadable=error.message,
+            )
+    findings = [f"reading meta.native warns: {warning.message}" for warning in warned]
+    answer, problem = _read(held, backend.capabilities.api)
+    if problem is not None and not clients_may_fail:
+        findings.append(f"what held_by() gives for meta.native is no answer: {problem}")
+    lost, contradictions = losses(result, answer)
+    findings += [
+        f"the client's own object contradicts the result (result != client): {contradiction}"
+        for contradiction in contradictions
+    ]
+    return Proof(findings=tuple(findings), lost=tuple(lost), told=tuple(told), unreadable=problem)
+
+
+def _read(held: Mapping[str, Any] | None, api: Api) -> tuple[ChatResult | None, str | None]:
+    if held is None:
+        return None, "it holds nothing"
+    try:
+        return _READERS[api](held), None
+    except BadResponseError as error:
+        return None, error.message

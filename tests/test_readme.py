@@ -1,0 +1,67 @@
+"""Is what the README shows true?"""
+
+import doctest
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import isochat
+from isochat_workspace import Workspace
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_lines_of_use_print_what_the_readme_says():
+    test = doctest.DocTestParser().get_doctest(blocks("python")[0], {}, "README", str(README), 0)
+    runner = doctest.DocTestRunner(verbose=False)
+    said = []
+
+    runner.run(test, out=said.append, clear_globs=False)
+    test.globs["ws"].stop()
+
+    assert "".join(said) == ""
+    assert len(test.examples) == 8
+
+
+def test_two_commands_and_each_is_one_line():
+    commands = blocks("sh")
+
+    assert [command.count("\n") for command in commands] == [1, 1]
+
+
+def test_the_table_of_backends_is_the_registry():
+    rows = re.findall(r"^\| `([a-z-]+)` \|.*\| `(pip install [^`]+)` \|", README.read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert dict(rows) == {
+        name: info.install for name, info in isochat.backends().items() if info.distribution == "isochat"
+    }
+
+
+@pytest.mark.parametrize("target", ["dev", "prod"])
+def test_the_configuration_of_the_readme_is_valid(target, tmp_path, monkeypatch):
+    text = next(block for block in blocks("toml") if "targets" in block)
+    (tmp_path / "isochat.toml").write_text(text, encoding="utf-8")
+    with Workspace() as ws:
+        (tmp_path / "profiles").write_text(f"[DEFAULT]\nhost = {ws.url}\ntoken = {ws.token}\n", encoding="utf-8")
+        monkeypatch.setenv("DATABRICKS_CONFIG_FILE", str(tmp_path / "profiles"))
+        with isochat.Client(target=target, config_file=tmp_path / "isochat.toml") as client:
+            result = client.chat("Hello")
+        sent = ws.requests[-1].json()
+
+    assert result.meta.backend == tomllib.loads(text)["targets"][target]["backend"]
+    assert sent.get("temperature") == {"dev": None, "prod": 0.1}[target]
+
+
+def test_the_backend_of_the_readme_is_a_backend():
+    code = next(block for block in blocks("python") if "class Mine" in block)
+    names = {"my_encode": None}
+
+    exec(compile(code, "README", "exec"), names)
+
+    assert issubclass(names["isochat_backend"](), isochat.Backend)
