@@ -11,7 +11,11 @@ import isochat
 
 ROOT = Path(__file__).parent.parent
 TRACKED = subprocess.run(
-    ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=True,
 ).stdout.split()
 # Put together here, so that this file passes its own rule.
 HOSTS = re.compile("|".join(("pypi" + r"\.org", "python" + "hosted", "npm" + r"js\.", "registry" + r"\.npm")))
@@ -23,7 +27,9 @@ def test_public_names_are_sorted_and_exist():
 
 
 def test_every_module_says_which_question_it_answers():
-    modules = [path for path in TRACKED if path.endswith(".py") and path.split("/")[0] in ("core", "adapters", "conformance")]
+    modules = [
+        path for path in TRACKED if path.endswith(".py") and path.split("/")[0] in ("core", "adapters", "conformance")
+    ]
 
     silent = [path for path in modules if not (ROOT / path).read_text(encoding="utf-8").startswith('"""')]
 

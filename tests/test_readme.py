@@ -36,7 +36,9 @@ def test_two_commands_and_each_is_one_line():
 
 
 def test_the_table_of_backends_is_the_registry():
-    rows = re.findall(r"^\| `([a-z-]+)` \|.*\| `(pip install [^`]+)` \|", README.read_text(encoding="utf-8"), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `([a-z-]+)` \|.*\| `(pip install [^`]+)` \|", README.read_text(encoding="utf-8"), re.MULTILINE
+    )
 
     assert dict(rows) == {
         name: info.install for name, info in isochat.backends().items() if info.distribution == "isochat"

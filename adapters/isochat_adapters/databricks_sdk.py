@@ -79,4 +79,5 @@ class DatabricksSDK(Backend):
 
 @hookimpl
 def isochat_backend() -> type[Backend]:
+    """What this module's entry point gives."""
     return DatabricksSDK

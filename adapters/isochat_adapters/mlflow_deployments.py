@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import FunctionType
 from typing import Any, ClassVar
 
@@ -60,7 +60,7 @@ def _deploy_client(setup: Setup) -> Any:
     )
     private = {"http_request": http_request, "get_databricks_host_creds": lambda server_uri=None: creds}
 
-    class PrivateClient(DatabricksDeploymentClient):  # type: ignore[misc]
+    class PrivateClient(DatabricksDeploymentClient):
         _call_endpoint = _with_globals(DatabricksDeploymentClient._call_endpoint, **private)
 
     return PrivateClient("databricks")
@@ -91,4 +91,5 @@ def _with_globals(function: Callable[..., Any], **names: Any) -> Any:
 
 @hookimpl
 def isochat_backend() -> type[Backend]:
+    """What this module's entry point gives."""
     return MlflowDeployments

@@ -23,4 +23,5 @@ class OpenAIChat(OpenAIBackend):
 
 @hookimpl
 def isochat_backend() -> type[Backend]:
+    """What this module's entry point gives."""
     return OpenAIChat

@@ -79,7 +79,7 @@ def _config(setup: Setup) -> Any:
             return "isochat"
 
         def __call__(self, cfg: Any) -> Any:
-            return lambda: {}
+            return dict
 
     class CarrierConfig(Config):
         """A Config that asks the host nothing and takes nothing from the surroundings."""
@@ -137,7 +137,8 @@ def _adapter() -> Any:
 
     class WireAdapter(BaseAdapter):
         """Carries a prepared request over isochat's wire. Failures pass as isochat's own exceptions, which the
-        SDK neither wraps nor retries."""
+        SDK neither wraps nor retries.
+        """
 
         def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
             wire = _wire.get()

@@ -41,4 +41,5 @@ class Rest(Backend):
 
 @hookimpl
 def isochat_backend() -> type[Backend]:
+    """What this module's entry point gives."""
     return Rest

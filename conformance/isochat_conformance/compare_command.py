@@ -128,4 +128,5 @@ class _Quiet:
 
 @hookimpl
 def isochat_commands() -> Sequence[click.Command]:
+    """What this module's entry point gives."""
     return [compare]

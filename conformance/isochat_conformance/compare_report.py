@@ -145,7 +145,9 @@ def _natives(rows: Iterable[Row]) -> Table:
     table = _table("backend", "its object", "lacks of the result")
     for row in rows:
         if row.result is not None:
-            table.add_row(row.backend, row.native, Text(_listed(row.lost) or "nothing", style="" if row.lost else "green"))
+            table.add_row(
+                row.backend, row.native, Text(_listed(row.lost) or "nothing", style="" if row.lost else "green")
+            )
     return table
 
 

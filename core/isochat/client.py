@@ -157,9 +157,7 @@ class Client:
             ChatError: one of the tree in :mod:`isochat.errors`; it says whether the model may have run.
         """
         if stream:
-            raise InvalidInputError(
-                "stream=True is not part of this version of isochat", remedy="Leave stream out"
-            )
+            raise InvalidInputError("stream=True is not part of this version of isochat", remedy="Leave stream out")
         given: dict[str, Any] = dict(params)
         options = call_options(given, self._call_defaults())
         request = build(

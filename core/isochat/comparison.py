@@ -113,7 +113,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Meta):
         return None
     if isinstance(value, msgspec.Struct):
-        skip = getattr(value, "_not_compared", frozenset())
+        skip: frozenset[str] = getattr(value, "_not_compared", frozenset())
         return {f: _plain(getattr(value, f)) for f in value.__struct_fields__ if f not in skip}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
@@ -131,5 +131,3 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield path, None
     else:
         yield path, value
-
-

@@ -307,4 +307,3 @@ def located(error: ChatError, **facts: Any) -> ChatError:
     for name, value in facts.items():
         setattr(error, name, value)
     return error
-

@@ -87,8 +87,10 @@ _REMEDIES: tuple[tuple[type[StatusError], str], ...] = (
 _HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"temperature", re.I), "This model takes no temperature: leave it out"),
     (re.compile(r'unknown field "([^"]+)"', re.I), "Leave out the field that the message names"),
-    (re.compile(r"passthrough is not supported|API type .* is not supported", re.I),
-     "This model does not speak that API: use a backend that speaks chat completions"),
+    (
+        re.compile(r"passthrough is not supported|API type .* is not supported", re.I),
+        "This model does not speak that API: use a backend that speaks chat completions",
+    ),
 )
 _BODY_SHOWN = 2000
 _MESSAGE_SHOWN = 600

@@ -21,8 +21,8 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
 # Headers that isochat or the HTTP layer must own.
 _OWNED = frozenset(
-    "authorization host content-length transfer-encoding connection accept-encoding cookie proxy-authorization "
-    "upgrade te trailer keep-alive expect".split()
+    {"authorization", "host", "content-length", "transfer-encoding", "connection", "accept-encoding", "cookie"}
+    | {"proxy-authorization", "upgrade", "te", "trailer", "keep-alive", "expect"}
 )
 
 
@@ -119,9 +119,7 @@ def check_host(host: Any, allow_insecure: bool = False) -> str:
     authority = (f"[{name}]" if ":" in name else name) + (f":{port}" if port else "")
     clean = f"{url.scheme}://{authority}"
     if url.path.rstrip("/") not in ("", "/serving-endpoints", "/ai-gateway/mlflow/v1", "/login.html"):
-        raise UnsafeInputError(
-            f"host has the path {url.path[:80]!r}", remedy=f"Use the workspace's URL alone: {clean}"
-        )
+        raise UnsafeInputError(f"host has the path {url.path[:80]!r}", remedy=f"Use the workspace's URL alone: {clean}")
     if url.scheme == "http" and not allow_insecure and not is_loopback(name):
         raise UnsafeInputError(
             f"host {clean} would carry the token in clear text",

@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 import struct
+import threading
 import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -338,12 +339,22 @@ def test_tls_for_another_name(
         make_client(backend, serve(send(b""), tls=context), ca_bundle=bundle).chat("Hi")
 
 
-def test_plain_http_where_tls_is_spoken(backend: str, serve: Any, make_client: Any) -> None:
-    server = serve(send(b""))
-    server.url = f"https://localhost:{server.port}"
+def test_plain_http_where_tls_is_spoken(backend: str, make_client: Any) -> None:
+    def answer() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
 
-    with pytest.raises((isochat.TLSError, isochat.ChatTimeoutError)) as raised:
-        make_client(backend, server, deadline=0.5, max_retries=0).chat("Hi")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        client = isochat.Client(
+            backend, endpoint="any", host=f"https://localhost:{listener.getsockname()[1]}", token="t", max_retries=0
+        )
+        with client, pytest.raises(isochat.TLSError) as raised:
+            client.chat("Hi")
+        thread.join()
 
     assert raised.value.may_have_executed is False
 
@@ -372,5 +383,19 @@ def test_a_reset_inside_a_tls_reply_is_no_tls_error(
 
     with pytest.raises(isochat.ConnectionLostError) as raised:
         make_client(backend, server, ca_bundle=bundle, max_retries=0).chat("Hi")
+
+    assert raised.value.may_have_executed is True
+
+
+def test_a_damaged_tls_record_inside_a_reply_is_no_tls_error(
+    backend: str, serve: Any, make_client: Any, server_tls: Any, bundle: str
+) -> None:
+    def script(connection: ssl.SSLSocket, server: Any) -> None:
+        connection.sendall(SIZED + b"{")
+        socket.socket.sendall(connection, b"\x17\x03\x03\x00\x20" + bytes(32))  # past the encryption
+
+    client = make_client(backend, serve(script, tls=server_tls), ca_bundle=bundle, max_retries=0)
+    with pytest.raises(isochat.ConnectionLostError) as raised:
+        client.chat("Hi")
 
     assert raised.value.may_have_executed is True

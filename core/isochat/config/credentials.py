@@ -121,7 +121,7 @@ class UnifiedConfig(Credentials):
             self._lock.release()
 
     def _connect(self, deadline: Deadline) -> None:
-        options = {"profile": self._profile} if self._profile else {"host": self._expected_host}
+        options: dict[str, Any] = {"profile": self._profile} if self._profile else {"host": self._expected_host}
         try:
             config = deadline.run(lambda: self._make(**options), "auth")
         except ChatError:
@@ -222,9 +222,7 @@ def _read_profile(name: str, environ: Mapping[str, str]) -> _Profile | None:
         parser.read(path, encoding="utf-8")
     except (OSError, ValueError, configparser.Error) as error:
         # Not the error's own text: a parsing error quotes the line, and the line may hold the token.
-        raise ConfigurationError(
-            f"{path} cannot be read ({type(error).__name__})", remedy="Correct the file"
-        ) from None
+        raise ConfigurationError(f"{path} cannot be read ({type(error).__name__})", remedy="Correct the file") from None
     if name != parser.default_section and not parser.has_section(name):
         if not path.exists():
             raise ConfigurationError(

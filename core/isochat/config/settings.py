@@ -13,11 +13,13 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+import msgspec
+
 from isochat.config import targets
 from isochat.errors import ConfigurationError
 from isochat.parameters import fits
 
-Kind = Literal["text", "secret", "seconds", "count", "boolean", "texts", "object"]
+Kind = Literal["text", "secret", "seconds", "count", "boolean", "object"]
 
 
 class Setting(NamedTuple):
@@ -27,7 +29,6 @@ class Setting(NamedTuple):
     kind: Kind
     default: Any = None
     choices: tuple[str, ...] = ()
-    in_file: bool = True
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -62,7 +63,7 @@ class Source(NamedTuple):
     name: str
 
 
-class Settings(NamedTuple):
+class Settings(msgspec.Struct, frozen=True):
     """The settings in force: ``values`` and, for each, its ``sources``; ``params`` of the target; its ``options``."""
 
     values: Mapping[str, Any]
@@ -72,7 +73,7 @@ class Settings(NamedTuple):
     target: str | None
     file: str | None
 
-    def __getitem__(self, name: Any) -> Any:
+    def __getitem__(self, name: str) -> Any:
         return self.values[name]
 
     def given(self, name: str) -> bool:
@@ -135,7 +136,7 @@ def _from_text(text: str, setting: Setting, variable: str) -> Any:
                 return int(text)
             case "boolean":
                 return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
-            case "object" | "texts":
+            case "object":
                 return json.loads(text)
     except (ValueError, KeyError):
         raise ConfigurationError(
@@ -150,21 +151,12 @@ _EXPECTED: Mapping[str, str] = {
     "seconds": "seconds above 0",
     "count": "a whole number from 0 up",
     "boolean": "true or false",
-    "texts": "a list of texts",
     "object": "a table of texts",
 }
 
 
 def _checked(value: Any, setting: Setting, source: Source) -> Any:
-    right = {
-        "text": lambda: isinstance(value, str) and bool(value),
-        "secret": lambda: isinstance(value, str),
-        "seconds": lambda: fits(value, "number") and not math.isnan(value) and value > 0,
-        "count": lambda: fits(value, "integer") and value >= 0,
-        "boolean": lambda: isinstance(value, bool),
-        "texts": lambda: isinstance(value, list | tuple) and all(isinstance(item, str) for item in value),
-        "object": lambda: isinstance(value, Mapping),
-    }[setting.kind]()
+    right = _is(value, setting.kind)
     if not right:
         shown = "of the wrong type" if setting.kind == "secret" else repr(value)[:80]
         raise ConfigurationError(
@@ -176,3 +168,19 @@ def _checked(value: Any, setting: Setting, source: Source) -> Any:
             f"{setting.name} ({source.name}) is {value!r}", remedy=f"It may be {' or '.join(setting.choices)}"
         )
     return float(value) if setting.kind == "seconds" else value
+
+
+def _is(value: Any, kind: Kind) -> bool:
+    match kind:
+        case "text":
+            return isinstance(value, str) and bool(value)
+        case "secret":
+            return isinstance(value, str)
+        case "seconds":
+            return fits(value, "number") and not math.isnan(value) and value > 0
+        case "count":
+            return fits(value, "integer") and value >= 0
+        case "boolean":
+            return isinstance(value, bool)
+        case "object":
+            return isinstance(value, Mapping)

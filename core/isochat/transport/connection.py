@@ -136,10 +136,12 @@ class _OnTheClock:
                 sock.connect(address)
                 sock.settimeout(wire.time_left())
                 return sock
-            except OSError as error:
-                last = error
+            except BaseException as error:
                 if sock is not None:
                     sock.close()
+                if not isinstance(error, OSError):
+                    raise
+                last = error
         if isinstance(last, TimeoutError):
             raise wire.out_of_time()
         raise ConnectError(
@@ -165,7 +167,10 @@ class _OnTheClock:
 
     def connect(self) -> None:
         wire = under_way.get()
-        super().connect()  # type: ignore[misc]
+        try:
+            super().connect()  # type: ignore[misc]
+        except TimeoutError:  # in the TLS handshake, or in a proxy's answer
+            raise wire.out_of_time() from None
         if not isinstance(self.sock, ClockedSocket):
             self.sock = ClockedSocket(self.sock, wire)
         wire.reused = False
@@ -200,10 +205,10 @@ class _Https(_OnTheClock, HTTPSConnection):  # type: ignore[misc]
 class HttpPool(urllib3.HTTPConnectionPool):
     """A pool of plain connections; ``ConnectionCls`` is urllib3's documented hook."""
 
-    ConnectionCls = _Http
+    ConnectionCls = _Http  # type: ignore[assignment]
 
 
 class HttpsPool(urllib3.HTTPSConnectionPool):
     """A pool of TLS connections."""
 
-    ConnectionCls = _Https
+    ConnectionCls = _Https  # type: ignore[assignment]

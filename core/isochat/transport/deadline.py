@@ -24,7 +24,7 @@ class Clock(Protocol):
         """Seconds since some fixed point."""
         ...
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float, /) -> None:
         """Let ``seconds`` pass."""
         ...
 

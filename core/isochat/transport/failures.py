@@ -34,6 +34,9 @@ def transport_error(error: Exception, phase: Phase) -> ChatError:
         )
     if isinstance(error, u3.NameResolutionError):
         return ConnectError(str(error), remedy="Check the host name and the resolver")
+    if phase != "connect" and isinstance(error, u3.SSLError) and "ALERT" not in str(error):
+        # Damaged or cut after the handshake. An alert is the peer's refusal, e.g. of a client without certificate.
+        return ConnectionLostError(f"the TLS connection broke in phase {phase!r}: {_innermost(error)}")
     if isinstance(error, u3.SSLError | u3.ProxySchemeUnknown) or _caused_by(error, u3.SSLError):
         return TLSError(
             f"the TLS connection was refused: {_innermost(error)}",

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 import urllib3
 
@@ -63,7 +63,7 @@ class Pools:
             preload_content=False,
             decode_content=False,
             timeout=None,
-            pool_timeout=wire.deadline.left("pool") if self._max_connections else None,
+            pool_timeout=wire.deadline.left("pool") if self._max_connections else None,  # type: ignore[arg-type]
         )
 
     def close(self) -> None:
@@ -134,9 +134,7 @@ def _trusting(ca_bundle: str | None, trust_env: bool) -> ssl.SSLContext:
         paths = ssl.get_default_verify_paths()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         file, folder = paths.openssl_cafile, paths.openssl_capath
-        context.load_verify_locations(
-            file if os.path.isfile(file) else None, folder if os.path.isdir(folder) else None
-        )
+        context.load_verify_locations(file if os.path.isfile(file) else None, folder if os.path.isdir(folder) else None)
         return context
     try:
         if os.path.isdir(path):

@@ -18,7 +18,7 @@ _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 class IncomingReply:
     """A reply whose status and headers are known and whose body is still on the connection."""
 
-    __slots__ = ("_decompressor", "_done", "_raw", "headers", "reason", "status", "wire")
+    __slots__ = ("_coding", "_decompressor", "_done", "_raw", "headers", "reason", "status", "wire")
 
     def __init__(self, raw: Any, wire: Wire) -> None:
         self.wire = wire
@@ -27,13 +27,8 @@ class IncomingReply:
         self.status: int = raw.status
         self.reason: str = raw.reason or ""
         self.headers: list[tuple[str, str]] = list(raw.headers.items())
-        self._decompressor: Any = None
-        coding = (raw.headers.get("content-encoding") or "identity").lower()
-        if coding != "identity":
-            if coding not in _WINDOW_BITS:
-                self.close()
-                raise ProtocolError(f"the reply has the content encoding {coding!r}, which was not asked for")
-            self._decompressor = zlib.decompressobj(_WINDOW_BITS[coding])
+        self._coding: str = (raw.headers.get("content-encoding") or "identity").strip().lower()
+        self._decompressor: Any = None  # made at the first byte: an empty body may claim any coding
 
     def read1(self) -> bytes:
         """The next bytes, as soon as there are any; ``b""`` at the clean end.
@@ -54,8 +49,8 @@ class IncomingReply:
                     self._done = True
                     self._raw.release_conn()
                     return b""
-                if self._decompressor is not None:
-                    data = self._decompressor.decompress(data, wire.limits.body - wire.body_bytes + 1)
+                if self._coding != "identity":
+                    data = self._decompress(data, wire.limits.body - wire.body_bytes + 1)
                     if not data:
                         continue
                 wire.body_bytes += len(data)
@@ -65,6 +60,15 @@ class IncomingReply:
         except BaseException as error:
             self.close()
             raise wire.failed(error) from wire.cause_of(error)
+
+    def _decompress(self, data: bytes, at_most: int) -> bytes:
+        if self._decompressor is None:
+            if self._coding not in _WINDOW_BITS:
+                raise ProtocolError(
+                    f"the reply has the content encoding {self._coding[:40]!r}, which was not asked for"
+                )
+            self._decompressor = zlib.decompressobj(_WINDOW_BITS[self._coding])
+        return bytes(self._decompressor.decompress(data, at_most))
 
     def read(self) -> bytes:
         """The whole body."""

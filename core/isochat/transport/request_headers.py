@@ -46,9 +46,7 @@ def request_headers(
             headers[name] = value
     headers.update(own)
     if "user-agent" not in theirs:
-        headers["User-Agent"] = " ".join(
-            part for part in (agent, f"isochat/{__version__}", product) if part and part not in agent.split()
-        ) if agent else " ".join(part for part in (f"isochat/{__version__}", product) if part)
+        headers["User-Agent"] = " ".join(filter(None, (agent, f"isochat/{__version__}", product)))
     headers.update(credentials)
     headers["Accept-Encoding"] = ACCEPT_ENCODING
     return headers

@@ -12,7 +12,15 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from isochat.errors import ChatError, ChatTimeoutError, ConfigurationError, Phase, ProtocolError, RedirectRefusedError
+from isochat.errors import (
+    ChatError,
+    ChatTimeoutError,
+    ConfigurationError,
+    ConnectionLostError,
+    Phase,
+    ProtocolError,
+    RedirectRefusedError,
+)
 from isochat.redaction import Redactor
 from isochat.transport import failures
 from isochat.transport.connection import under_way
@@ -128,7 +136,16 @@ class Wire:
         The body of an error reply has the token blanked before any client or caller sees it.
         """
         reply = self.send(method, url, headers, body)
-        data = reply.read()
+        pieces: list[bytes] = []
+        try:
+            for piece in reply.chunks():
+                pieces.append(piece)
+        except (ConnectionLostError, ProtocolError):
+            if reply.status < 400:
+                raise
+            # The status has said what happened; an explanation that is cut or damaged does not change it.
+            self.failure = None
+        data = b"".join(pieces)
         self.mark("end")
         if reply.status >= 400:
             data = self.redactor.clean_bytes(data)
