@@ -19,8 +19,9 @@ from isochat_adapters.requests_adapter import carried_by, workspace_client
 
 _DO_HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
 
-# `name` is in the path; `extra_params` is sent as a nested object and so carries nothing of ours.
-_NOT_IN_BODY = frozenset({"self", "name", "stream", "extra_params"})
+# `name` is in the path; `extra_params` is sent as a nested object and so carries nothing of ours;
+# `dataframe_split` has to be an object of the SDK's own.
+_NOT_IN_BODY = frozenset({"self", "name", "stream", "extra_params", "dataframe_split"})
 
 
 class DatabricksSDK(Backend):
@@ -41,7 +42,7 @@ class DatabricksSDK(Backend):
     def complete(self, request: Request, wire: Wire) -> Reply:
         messages = self._typed_messages(request)
         with carried_by(wire):
-            if messages is not None and request.body.keys() <= self._named:
+            if messages is not None and self._takes(request.body):
                 call = "serving_endpoints.query"
                 native = self._client.serving_endpoints.query(
                     name=request.endpoint, **{**request.body, "messages": messages}
@@ -61,6 +62,10 @@ class DatabricksSDK(Backend):
             native=lambda: native,
             client_call=call,
         )
+
+    def _takes(self, body: Mapping[str, Any]) -> bool:
+        # What it has an argument for it still changes: null is left out, one text of `stop` is cut into letters.
+        return body.keys() <= self._named and None not in body.values() and not isinstance(body.get("stop"), str)
 
     def _typed_messages(self, request: Request) -> list[Any] | None:
         """The conversation as the SDK's own ``ChatMessage`` objects, if they can hold all of it."""

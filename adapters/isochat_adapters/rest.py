@@ -5,7 +5,8 @@ What ``curl -u token:$DATABRICKS_TOKEN`` does in the documentation's REST exampl
 
 from __future__ import annotations
 
-from typing import ClassVar
+import json
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -25,7 +26,7 @@ class Rest(Backend):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self._encode = msgspec.json.Encoder().encode
+        self._encoder = msgspec.json.Encoder()
 
     def complete(self, request: Request, wire: Wire) -> Reply:
         url = f"{self.setup.api_base}/{request.endpoint}/invocations"
@@ -37,6 +38,12 @@ class Rest(Backend):
             native=lambda: msgspec.json.decode(body),
             client_call="POST invocations",
         )
+
+    def _encode(self, body: dict[str, Any]) -> bytes:
+        try:
+            return self._encoder.encode(body)
+        except (TypeError, ValueError):  # subclasses of str and float, numbers beyond 64 bits
+            return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 @hookimpl

@@ -32,9 +32,7 @@ def read_chat(body: Mapping[str, Any]) -> Prompt:
             "INVALID_PARAMETER_VALUE: Missing required Chat parameter: 'messages'",
         )
     tools = [
-        function_tool(tool["function"])
-        for tool in mappings(body, "tools")
-        if isinstance(tool.get("function"), dict)
+        function_tool(tool["function"]) for tool in mappings(body, "tools") if isinstance(tool.get("function"), dict)
     ]
     choice = body.get("tool_choice")
     named = choice.get("function") if isinstance(choice, dict) else None

@@ -73,9 +73,7 @@ def _find_uv() -> str | None:
 
 
 def _pip_of_a_new_environment(folder: Path) -> Installer:
-    made = subprocess.run(
-        [sys.executable, "-m", "venv", str(folder)], capture_output=True, text=True, check=False
-    )
+    made = subprocess.run([sys.executable, "-m", "venv", str(folder)], capture_output=True, text=True, check=False)
     if made.returncode:
         raise InstallError(
             "no installer: there is neither pip nor uv, and an environment with pip could not be made",

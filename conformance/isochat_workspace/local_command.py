@@ -61,9 +61,7 @@ def install(force: bool, as_json: bool) -> None:
             )
         )
     elif done.fetched:
-        click.echo(
-            f"Installed with {done.installer} in {done.seconds:.1f} s, {_megabytes(done.size)} on disk."
-        )
+        click.echo(f"Installed with {done.installer} in {done.seconds:.1f} s, {_megabytes(done.size)} on disk.")
         click.echo("Try it: isochat serve --model smollm2")
     else:
         click.echo(f"Already installed and intact: {_megabytes(done.size)} in {store.folder}")
@@ -90,9 +88,7 @@ def status(as_json: bool) -> None:
         click.echo(f"Not installed (looked in {store.folder}).\nInstall it: isochat local install")
     else:
         click.echo(f"{SERVED_NAME}: {_megabytes(size)} in {store.folder}")
-        click.echo(
-            "Weights intact." if intact else "Weights DAMAGED.\nRepair it: isochat local install --force"
-        )
+        click.echo("Weights intact." if intact else "Weights DAMAGED.\nRepair it: isochat local install --force")
     if not intact:
         raise SystemExit(1)
 

@@ -110,10 +110,7 @@ REFUSALS: tuple[Refusal, ...] = (
     ),
     _unknown_to_claude("reasoning_details"),
     _unknown_to_claude("thinking_blocks"),
-    *(
-        _unsupported_on_responses(name)
-        for name in ("background", "store", "conversation", "previous_response_id")
-    ),
+    *(_unsupported_on_responses(name) for name in ("background", "store", "conversation", "previous_response_id")),
 )
 """`service_tier` stands in the pages of 2026-06 as refused and in later readings as accepted: let through."""
 

@@ -104,9 +104,7 @@ def _chat_messages(items: Sequence[dict[str, Any]]) -> Sequence[Mapping[str, Any
             call = {"id": item.get("call_id"), "type": "function", "function": function}
             messages[-1].setdefault("tool_calls", []).append(call)
         elif kind == "function_call_output":
-            messages.append(
-                {"role": "tool", "tool_call_id": item.get("call_id"), "content": item.get("output")}
-            )
+            messages.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": item.get("output")})
     return messages
 
 

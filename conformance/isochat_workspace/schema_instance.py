@@ -78,9 +78,7 @@ def _resolve(reference: str, root: Mapping[str, Any]) -> Any:
     part: Any = root
     for key in reference.removeprefix("#").strip("/").split("/"):
         if key:
-            part = (
-                part.get(key.replace("~1", "/").replace("~0", "~"), {}) if isinstance(part, Mapping) else {}
-            )
+            part = part.get(key.replace("~1", "/").replace("~0", "~"), {}) if isinstance(part, Mapping) else {}
     return part
 
 

@@ -58,9 +58,7 @@ def _report(prompt: Prompt) -> str:
     systems = [text_of(m.get("content")) for m in prompt.messages if m.get("role") in ("system", "developer")]
     results = [text_of(m.get("content")) for m in prompt.messages if m.get("role") == "tool"]
     sentences = [f'You asked: "{users[-1]}".' if users else "You asked nothing."]
-    sentences.append(
-        f'The system prompt is: "{" ".join(systems)}".' if systems else "There is no system prompt."
-    )
+    sentences.append(f'The system prompt is: "{" ".join(systems)}".' if systems else "There is no system prompt.")
     if results:
         sentences.append(f'The last tool result is: "{results[-1]}".')
     roles = ", ".join(_role(message) for message in prompt.messages)
@@ -93,9 +91,7 @@ def _words(text: str) -> int:
 
 
 def _words_of_choice(choice: AnswerChoice) -> int:
-    return _words(choice.text or "") + sum(
-        _words(f"{call.name} {call.arguments}") for call in choice.tool_calls
-    )
+    return _words(choice.text or "") + sum(_words(f"{call.name} {call.arguments}") for call in choice.tool_calls)
 
 
 def _words_of_messages(messages: tuple[Mapping[str, Any], ...]) -> int:

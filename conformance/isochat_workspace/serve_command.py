@@ -27,9 +27,7 @@ _STATUS_STYLES = {2: "green", 4: "yellow", 5: "red"}
 
 
 @click.command()
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1; 0 takes a free one."
-)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1; 0 takes a free one.")
 @click.option(
     "--model",
     type=click.Choice(["scripted", "smollm2"]),
@@ -38,9 +36,7 @@ _STATUS_STYLES = {2: "green", 4: "yellow", 5: "red"}
     help="What answers: deterministic sentences, or a real 135M model (see `isochat local install`).",
 )
 @click.option("--token", help="The token to accept; a random one if not given.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="One line of JSON with url and token, then one per request."
-)
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON with url and token, then one per request.")
 def serve(port: int, model: str, token: str | None, as_json: bool) -> None:
     """Run a local Databricks workspace until Ctrl-C.
 
@@ -59,9 +55,7 @@ def serve(port: int, model: str, token: str | None, as_json: bool) -> None:
             except OSError:  # nobody reads any more (`isochat serve | head`)
                 done.set()
 
-        workspace = Workspace(
-            model=model, token=token, port=port, access_log=access_log, keep_requests=_KEEP_REQUESTS
-        )
+        workspace = Workspace(model=model, token=token, port=port, access_log=access_log, keep_requests=_KEEP_REQUESTS)
         if model != "scripted":
             output.note(f"loading {workspace.model_name} ...")
         _start(workspace, port)
@@ -190,9 +184,7 @@ def _start(workspace: Workspace, port: int) -> None:
         raise Failure(error.message, error.remedy) from error
     except OSError as error:
         reason = error.strerror or str(error)
-        raise Failure(
-            f"cannot listen on port {port}: {reason}", "use another --port, or 0 for a free one"
-        ) from error
+        raise Failure(f"cannot listen on port {port}: {reason}", "use another --port, or 0 for a free one") from error
 
 
 @contextmanager

@@ -15,6 +15,9 @@ from .records import RecordedRequest, RequestLog
 from .service import MAX_BODY_BYTES, Service
 
 logger = logging.getLogger("isochat.workspace")
+# Bytes that are no HTTP are answered 400 by aiohttp itself; its traceback belongs on no one's terminal.
+_http_logger = logging.getLogger("isochat.workspace.http")
+_http_logger.addHandler(logging.NullHandler())
 
 AccessLog = Callable[[RecordedRequest], object]
 
@@ -37,11 +40,12 @@ class Server:
         self._runner = web.AppRunner(
             app,
             access_log=None,
+            logger=_http_logger,
             # A client that leaves ends its request, and with it the work of a real model.
             handler_cancellation=True,
             # Bodies are recorded as sent.
             auto_decompress=False,
-            shutdown_timeout=1.0,
+            shutdown_timeout=0.5,
         )
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", port)
@@ -49,7 +53,7 @@ class Server:
         return int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:
-        """Stop listening, close kept-alive connections, cancel what still runs after a second."""
+        """Stop listening, close kept-alive connections, cancel what still runs after half a second."""
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -88,9 +92,7 @@ class _Prepared(web.Response):
 
     def __init__(self, reply: HttpReply) -> None:
         # Content-Length is framing and comes from the body as it is.
-        headers = CIMultiDict(
-            (name, value) for name, value in reply.header_pairs() if name.lower() != "content-length"
-        )
+        headers = CIMultiDict((name, value) for name, value in reply.header_pairs() if name.lower() != "content-length")
         super().__init__(status=reply.status, headers=headers, body=reply.body)
         self.given = frozenset(name.lower() for name in headers)
 

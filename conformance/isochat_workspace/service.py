@@ -161,9 +161,7 @@ def _check_method(request: RecordedRequest, route: Route) -> None:
         raise ServiceError(405, "METHOD_NOT_ALLOWED", message, headers=(("allow", route.method),))
 
 
-def _api_not_spoken(
-    endpoint: Endpoint, dialect: Dialect, route: Route, spoken: Collection[Dialect]
-) -> ServiceError:
+def _api_not_spoken(endpoint: Endpoint, dialect: Dialect, route: Route, spoken: Collection[Dialect]) -> ServiceError:
     """The 400 for an API an endpoint lacks. Both texts are quoted from live workspaces.
 
     On the workspace's Responses path: maximhq/bifrost#6958. Elsewhere: Codex probe 2026-07-28, the api_type

@@ -136,15 +136,11 @@ def _refusal(status: int, error: Mapping[str, Any]) -> ServiceError:
     """
     if error.get("type") == "exceed_context_size_error":
         asked, room = error.get("n_prompt_tokens"), error.get("n_ctx")
-        message = (
-            f"Bad request: prompt token count ({asked}) exceeds the maximum context length of {room} tokens."
-        )
+        message = f"Bad request: prompt token count ({asked}) exceeds the maximum context length of {room} tokens."
         return ServiceError(400, "BAD_REQUEST", message)
     if status < 500 and status not in (401, 403):
         return ServiceError(400, "BAD_REQUEST", f"Bad request: {error.get('message')}")
-    return ServiceError(
-        500, "INTERNAL_ERROR", f"The engine of the local model failed: {error.get('message')}"
-    )
+    return ServiceError(500, "INTERNAL_ERROR", f"The engine of the local model failed: {error.get('message')}")
 
 
 def _configuration_error(message: str, remedy: str) -> Exception:

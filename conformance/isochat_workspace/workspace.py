@@ -107,9 +107,7 @@ class Workspace:
                 raise RuntimeError("the workspace is running already")
             ready: concurrent.futures.Future[None] = concurrent.futures.Future()
             # A daemon: a program that forgets to stop still ends.
-            self._thread = threading.Thread(
-                target=self._run, args=(ready,), name="isochat-workspace", daemon=True
-            )
+            self._thread = threading.Thread(target=self._run, args=(ready,), name="isochat-workspace", daemon=True)
             self._thread.start()
         try:
             ready.result(_START_TIMEOUT_S)

@@ -70,7 +70,7 @@ def read_result(reply: Reply | Mapping[str, Any], request: Request, meta: Meta) 
     headers = lower_headers(reply.headers)
     try:
         data = decode(reply.body, headers.get("content-type"))
-        failed = error_under_200(data, reply.status, headers, reply.body.decode("utf-8", "replace"))
+        failed = error_under_200(data, reply.status, headers, reply.body)
         if failed is not None:
             raise failed
         return _READERS[request.api](data, _with_raw(meta, data, reply))

@@ -18,7 +18,6 @@ from isochat.messages import Messages
 from isochat.observing import log_attempt
 from isochat.parameters import ChatParams
 from isochat.policy import RetryPolicy
-from isochat.redaction import Redactor
 from isochat.request import Options, Request, build, call_options
 from isochat.results import ChatResult, Meta
 from isochat.text_safety import check_endpoint, check_headers
@@ -243,7 +242,7 @@ class Client:
             credentials=credentials,
             headers={**self._headers, **request.headers},
             product=self._settings["product"],
-            redactor=Redactor(self._credentials.secrets(credentials)),
+            secrets=self._credentials.secrets(credentials),
         )
         record(wire)
         return wire

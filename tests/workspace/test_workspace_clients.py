@@ -20,9 +20,7 @@ def test_openai(workspace: Workspace) -> None:
     from openai.types.chat import ChatCompletion
     from openai.types.responses import Response
 
-    with openai.OpenAI(
-        base_url=f"{workspace.url}/serving-endpoints", api_key=workspace.token, max_retries=0
-    ) as client:
+    with openai.OpenAI(base_url=f"{workspace.url}/serving-endpoints", api_key=workspace.token, max_retries=0) as client:
         chat = client.chat.completions.create(model=GPT, messages=[{"role": "user", "content": "Hi"}])
         response = client.responses.create(model=GPT, input="Hi")
         cut = client.responses.create(model=GPT, input="Hi", max_output_tokens=2)

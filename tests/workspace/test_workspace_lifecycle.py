@@ -88,9 +88,7 @@ def test_the_default_endpoint_speaks_both_apis() -> None:
     assert set(default.speaks) == {"chat", "responses"}
 
 
-def test_the_access_log_sees_the_answered_request_and_may_fail(
-    send: Send, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_access_log_sees_the_answered_request_and_may_fail(send: Send, caplog: pytest.LogCaptureFixture) -> None:
     seen: list[RecordedRequest] = []
 
     def log(request: RecordedRequest) -> None:
@@ -144,9 +142,7 @@ def test_a_model_behind_many_endpoints_is_opened_and_closed_once(send: Send) -> 
     assert (probe.opened, probe.closed) == (1, 1)
 
 
-def test_an_endpoint_added_while_it_runs_is_served_and_may_replace_one(
-    workspace: Workspace, send: Send
-) -> None:
+def test_an_endpoint_added_while_it_runs_is_served_and_may_replace_one(workspace: Workspace, send: Send) -> None:
     probe = Probe()
     workspace.add(Endpoint("scripted", probe))
     reply = send(workspace, "POST", "/serving-endpoints/scripted/invocations", ASK)
@@ -232,7 +228,5 @@ def test_without_aiohttp_the_error_names_the_extra_and_the_rest_loads() -> None:
         "try: w.Workspace\n"
         "except ModuleNotFoundError as error: print(error)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert "pip install 'isochat[local]'" in done.stdout

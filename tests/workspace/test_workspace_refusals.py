@@ -97,9 +97,7 @@ def test_a_refusal_of_one_model(send: Send) -> None:
     ],
 )
 @pytest.mark.parametrize("endpoint", [CLAUDE, GPT, LLAMA, OPEN])
-def test_what_no_source_says_is_refused_passes(
-    workspace: Workspace, send: Send, endpoint: str, extra: Any
-) -> None:
+def test_what_no_source_says_is_refused_passes(workspace: Workspace, send: Send, endpoint: str, extra: Any) -> None:
     ask = {"messages": [{"role": "user", "content": "Hi"}], **extra}
     assert send(workspace, "POST", f"/serving-endpoints/{endpoint}/invocations", ask).status == 200
 

@@ -127,9 +127,7 @@ def test_n_choices_differ(workspace: Workspace, send: Send) -> None:
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_a_forced_tool_is_called_with_arguments_of_its_schema(
-    workspace: Workspace, send: Send, named: bool
-) -> None:
+def test_a_forced_tool_is_called_with_arguments_of_its_schema(workspace: Workspace, send: Send, named: bool) -> None:
     function = {"name": "weather", "parameters": WEATHER}
     nested = {"type": "function", "function": {"name": "weather"}} if named else "required"
     flat = {"type": "function", "name": "weather"} if named else "required"

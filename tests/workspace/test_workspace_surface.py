@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import socket
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -54,9 +55,7 @@ def test_responses_paths_answer_alike(workspace: Workspace, send: Send, path: st
 
 
 def test_the_path_decides_and_never_the_body(workspace: Workspace, send: Send) -> None:
-    chat = send(
-        workspace, "POST", "/serving-endpoints/chat/completions", {"model": GPT, "input": "Hi", **ASK}
-    )
+    chat = send(workspace, "POST", "/serving-endpoints/chat/completions", {"model": GPT, "input": "Hi", **ASK})
     assert chat.json()["object"] == "chat.completion"
     agent = Endpoint("an-agent", Scripted(), task="agent/v1/responses")
     workspace.add(agent)
@@ -93,9 +92,7 @@ def basic(password: str, user: str = "token") -> str:
         (lambda token: "Bearer \xe4\xf6", 403),
     ],
 )
-def test_credentials(
-    workspace: Workspace, send: Send, make: Callable[[str], str | None], status: int
-) -> None:
+def test_credentials(workspace: Workspace, send: Send, make: Callable[[str], str | None], status: int) -> None:
     path = f"/serving-endpoints/{GPT}/invocations"
     reply = send(workspace, "POST", path, ASK, authorization=make(workspace.token))
     assert reply.status == status
@@ -196,9 +193,7 @@ def test_a_wrong_method_names_the_right_one(workspace: Workspace, send: Send) ->
     assert send(workspace, "DELETE", "/api/2.0/serving-endpoints").headers["allow"] == "GET"
 
 
-def test_a_body_over_four_mebibytes_is_413_and_the_limit_itself_is_not(
-    workspace: Workspace, send: Send
-) -> None:
+def test_a_body_over_four_mebibytes_is_413_and_the_limit_itself_is_not(workspace: Workspace, send: Send) -> None:
     path = f"/serving-endpoints/{GPT}/invocations"
     assert send(workspace, "POST", path, b" " * (4 * 1024 * 1024)).status == 400
     reply = send(workspace, "POST", path, b" " * (4 * 1024 * 1024 + 1))
@@ -271,3 +266,14 @@ def test_one_connection_serves_many_requests(workspace: Workspace) -> None:
         assert connection.getresponse().read()
         assert connection.sock is socket
     connection.close()
+
+
+def test_what_is_no_http_is_answered_and_prints_nothing(
+    workspace: Workspace, capfd: pytest.CaptureFixture[str]
+) -> None:
+    host, port = workspace.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as client:
+        client.sendall(b"what\x00is this\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.0 400")
+    assert workspace.requests == []
+    assert capfd.readouterr().err == ""

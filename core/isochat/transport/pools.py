@@ -44,15 +44,13 @@ class Pools:
         self._proxies: Mapping[str, str] = getproxies_environment() if trust_env else {}
         self._tls: ssl.SSLContext | None = None
         self._lock = threading.Lock()
-        self._managers: dict[tuple[str, str | None], urllib3.PoolManager] = {}
+        self._pools: dict[tuple[str, str, int | None], urllib3.HTTPConnectionPool] = {}
         self._pid = os.getpid()
 
     def urlopen(self, wire: Wire) -> Any:
         """Send ``wire``'s request; the reply's body is left on the connection."""
         url = urlsplit(wire.url)
-        scheme, host = url.scheme, url.hostname or ""
-        pool = self._manager(scheme, host).connection_from_host(host, url.port, scheme)
-        return pool.urlopen(
+        return self._pool(url.scheme, url.hostname or "", url.port).urlopen(
             wire.method,
             url.path + (f"?{url.query}" if url.query else ""),
             body=wire.request_body or None,
@@ -69,22 +67,22 @@ class Pools:
     def close(self) -> None:
         """Close the connections that are idle; those in use end with their replies."""
         with self._lock:
-            for manager in self._managers.values():
-                manager.clear()
-            self._managers.clear()
+            for pool in self._pools.values():
+                pool.close()
+            self._pools.clear()
 
-    def _manager(self, scheme: str, host: str) -> urllib3.PoolManager:
-        proxy = self._proxy_for(scheme, host)
+    def _pool(self, scheme: str, host: str, port: int | None) -> urllib3.HTTPConnectionPool:
         if self._pid != os.getpid():
-            self._lock, self._managers, self._pid = threading.Lock(), {}, os.getpid()
-        key = (scheme, proxy)
-        manager = self._managers.get(key)
-        if manager is None:
+            self._lock, self._pools, self._pid = threading.Lock(), {}, os.getpid()
+        key = (scheme, host, port)
+        pool = self._pools.get(key)
+        if pool is None:
             with self._lock:
-                manager = self._managers.get(key)
-                if manager is None:
-                    manager = self._managers[key] = self._new_manager(scheme, proxy)
-        return manager
+                pool = self._pools.get(key)
+                if pool is None:
+                    manager = self._new_manager(scheme, self._proxy_for(scheme, host))
+                    pool = self._pools[key] = manager.connection_from_host(host, port, scheme)
+        return pool
 
     def _proxy_for(self, scheme: str, host: str) -> str | None:
         # Plain http goes to loopback only (or is allowed by name), where a proxy has no business.

@@ -56,7 +56,7 @@ class Wire:
         credentials: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         product: str | None = None,
-        redactor: Redactor | None = None,
+        secrets: Iterable[str] = (),
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self._pools = pools
@@ -65,7 +65,7 @@ class Wire:
         self.credentials = credentials or {}
         self.own_headers = headers or {}
         self.product = product
-        self.redactor = redactor or Redactor(())
+        self._secrets = secrets
         self.limits = limits
 
         self.method = ""
@@ -151,6 +151,11 @@ class Wire:
             data = self.redactor.clean_bytes(data)
         self.body = data
         return data
+
+    @property
+    def redactor(self) -> Redactor:
+        """Blanks what authenticates this attempt."""
+        return Redactor(self._secrets)
 
     def header(self, name: str) -> str | None:
         """A header of the reply; the first one of that name."""
