@@ -43,12 +43,12 @@ class DatabricksSDK(Backend):
         messages = self._typed_messages(request)
         with carried_by(wire):
             if messages is not None and self._takes(request.body):
-                call = "serving_endpoints.query"
+                call = wire.client_call = "serving_endpoints.query"
                 native = self._client.serving_endpoints.query(
                     name=request.endpoint, **{**request.body, "messages": messages}
                 )
             else:
-                call = "api_client.do"
+                call = wire.client_call = "api_client.do"
                 native = self._client.api_client.do(
                     "POST",
                     f"/serving-endpoints/{request.endpoint}/invocations",

@@ -10,8 +10,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
-from types import FunctionType
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from types import FunctionType, SimpleNamespace
 from typing import Any, ClassVar
 
 from isochat.backend import Backend, Capabilities, Reply, Setup
@@ -20,6 +24,9 @@ from isochat.hookspecs import hookimpl
 from isochat.request import Request
 from isochat.transport.wire import Wire
 from isochat_adapters.requests_adapter import carried_by, workspace_client
+
+# In no logger's tree, so that nothing of the host's logging is touched.
+_silent = logging.Logger("isochat.mlflow", logging.CRITICAL + 1)
 
 
 class MlflowDeployments(Backend):
@@ -33,6 +40,7 @@ class MlflowDeployments(Backend):
         self._client = _deploy_client(setup)
 
     def complete(self, request: Request, wire: Wire) -> Reply:
+        wire.client_call = "predict"
         with carried_by(wire):
             native = self._client.predict(endpoint=request.endpoint, inputs=request.body)
         return Reply(
@@ -45,9 +53,7 @@ class MlflowDeployments(Backend):
 
 
 def _deploy_client(setup: Setup) -> Any:
-    from mlflow.deployments.databricks import DatabricksDeploymentClient
-    from mlflow.utils import rest_utils
-
+    rest_utils, databricks = _mlflow_modules()
     host_creds = rest_utils.MlflowHostCreds
     options: dict[str, Any] = {"use_databricks_sdk": True}
     if setup.workspace_id and "workspace_id" in inspect.signature(host_creds.__init__).parameters:
@@ -55,22 +61,62 @@ def _deploy_client(setup: Setup) -> Any:
     creds = host_creds(setup.host, **options)
     workspace = workspace_client(setup)
     http_request = functools.partial(
-        _with_globals(rest_utils.http_request, get_workspace_client=lambda *args, **kwargs: workspace),
+        _with_globals(
+            rest_utils.http_request,
+            {"get_workspace_client": lambda *args, **kwargs: workspace},
+            _side_effects(rest_utils),
+        ),
         max_retries=0,
     )
+    base = databricks.DatabricksDeploymentClient
     private = {"http_request": http_request, "get_databricks_host_creds": lambda server_uri=None: creds}
 
-    class PrivateClient(DatabricksDeploymentClient):
-        _call_endpoint = _with_globals(DatabricksDeploymentClient._call_endpoint, **private)
+    class PrivateClient(base):  # type: ignore[misc, valid-type]
+        _call_endpoint = _with_globals(base._call_endpoint, private)
 
     return PrivateClient("databricks")
 
 
-def _with_globals(function: Callable[..., Any], **names: Any) -> Any:
-    """The same code as ``function``, run with ``names`` in place of its module's globals of those names."""
+def _mlflow_modules() -> tuple[Any, Any]:
+    """MLflow's modules; what importing them adds to the environment (a telemetry session) is taken out again."""
+    first = "mlflow" not in sys.modules
+    before = {name for name in os.environ if "MLFLOW" in name}
+    from mlflow.deployments import databricks
+    from mlflow.utils import rest_utils
+
+    if first:
+        for name in [name for name in os.environ if "MLFLOW" in name and name not in before]:
+            os.environ.pop(name, None)
+    return rest_utils, databricks
+
+
+def _side_effects(rest_utils: Any) -> dict[str, Any]:
+    """Stand-ins for what MLflow's request code does to the whole process, where the version does it.
+
+    It swaps the process's warning filters during a call, which is not safe with threads, and warns in the log of
+    retries that are used up; isochat's error says it all.
+    """
+    quiet: dict[str, Any] = {
+        "warnings": SimpleNamespace(catch_warnings=nullcontext, filterwarnings=lambda *args, **kwargs: None)
+    }
+    retry = "_retry_databricks_sdk_call_with_exponential_backoff"
+    if hasattr(rest_utils, retry):
+        quiet[retry] = _with_globals(getattr(rest_utils, retry), {}, {"_logger": _silent})
+    return quiet
+
+
+def _with_globals(
+    function: Callable[..., Any], needed: Mapping[str, Any], welcome: Mapping[str, Any] | None = None
+) -> Any:
+    """The same code as ``function``, run with other values for some of its module's globals.
+
+    Args:
+        needed: Names that the code must use, or this is not the version it was written for.
+        welcome: Names that it may use.
+    """
     function = inspect.unwrap(function)  # MLflow 2 decorates some of them
     assert isinstance(function, FunctionType)
-    missing = [name for name in names if name not in function.__code__.co_names]
+    missing = [name for name in needed if name not in function.__code__.co_names]
     if missing:
         import mlflow
 
@@ -80,7 +126,7 @@ def _with_globals(function: Callable[..., Any], **names: Any) -> Any:
         )
     copy = FunctionType(
         function.__code__,
-        {**function.__globals__, **names},
+        {**function.__globals__, **(welcome or {}), **needed},
         function.__name__,
         function.__defaults__,
         function.__closure__,

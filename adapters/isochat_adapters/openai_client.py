@@ -50,6 +50,7 @@ class OpenAIBackend(Backend):
         named = {name: value for name, value in request.body.items() if name in self._named}
         # What create() has no argument for goes in by its documented way, extra_body.
         extra = {name: value for name, value in request.body.items() if name not in self._named}
+        wire.client_call = self.client_call
         with carried_by(wire):
             raw = self._create(model=request.endpoint, **named, extra_body=extra or None)
         return Reply(

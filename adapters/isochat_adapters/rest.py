@@ -14,6 +14,7 @@ from isochat.backend import Backend, Capabilities, Reply, Setup
 from isochat.hookspecs import hookimpl
 from isochat.request import Request
 from isochat.transport.wire import Wire
+from isochat.wire_format.json_text import decode
 
 _HEADERS = (("Accept", "application/json"), ("Content-Type", "application/json"))
 
@@ -35,7 +36,7 @@ class Rest(Backend):
             status=wire.status or 0,
             headers=wire.headers,
             body=body,
-            native=lambda: msgspec.json.decode(body),
+            native=lambda: decode(body),
             client_call="POST invocations",
         )
 

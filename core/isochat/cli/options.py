@@ -126,7 +126,10 @@ def opened(
 def _local_workspace(model: str) -> Any:
     for _, plugin in command_plugins():
         if not isinstance(plugin, Exception):
-            workspace = plugin.hook.isochat_local_workspace(model=model)
+            try:
+                workspace = plugin.hook.isochat_local_workspace(model=model)
+            except ValueError as error:
+                raise ConfigurationError(str(error), remedy="Name another model with --model") from None
             if workspace is not None:
                 return workspace
     raise ConfigurationError("no local workspace is installed", remedy="pip install 'isochat[local]'")

@@ -1,0 +1,137 @@
+"""What does a person at a shell get: answers, exit codes, one line for a failure?"""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import isochat
+
+ALL = ["databricks-sdk", "mlflow", "openai-chat", "openai-responses", "rest"]
+
+
+@pytest.mark.parametrize("backend", ALL)
+def test_chat_prints_the_answer(isochat_cli, workspace, backend):
+    ran = isochat_cli(
+        "chat", "--backend", backend, "--endpoint", "databricks-gpt-5", "--max-tokens", "3", "Hello there"
+    )
+
+    assert (ran.code, ran.out, ran.err) == (0, 'You asked: "Hello\n', "")
+    assert len(workspace.requests) == 1
+
+
+def test_chat_as_json_reads_back_as_the_result(isochat_cli, workspace):
+    ran = isochat_cli("chat", "--json", "--endpoint", "scripted", "--system", "Be brief.", "Hello")
+
+    document = json.loads(ran.out)
+    assert isochat.ChatResult.from_dict(document).text == document["choices"][0]["message"]["content"]
+    assert document["meta"]["client_call"] == "POST invocations"
+    assert [m["role"] for m in workspace.requests[0].json()["messages"]] == ["system", "user"]
+
+
+def test_chat_with_a_local_workspace(isochat_cli):
+    ran = isochat_cli("chat", "--local", "--model", "scripted", "--backend", "openai-chat", "Hello")
+
+    assert ran.code == 0
+    assert 'You asked: "Hello"' in ran.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["chat", "Hello"], 2, "no endpoint is named"),
+        (["chat", "--endpoint", "x", "--backend", "opnai-chat", "Hello"], 2, "Did you mean 'openai-chat'?"),
+        (["chat", "--endpoint", "x", "--target", "prod", "Hello"], 2, "isochat.toml"),
+        (["chat", "--endpoint", "a/../b", "Hello"], 2, "is not a serving endpoint's name"),
+        (["chat", "--endpoint", "scripted", "--temperature", "warm", "Hello"], 2, "neither a number nor 'none'"),
+        (["chat", "--endpoint", "scripted", "--temperature", "nan", "Hello"], 2, "JSON cannot carry"),
+        (["chat", "--endpoint", "nobody", "Hello"], 3, "there is no such endpoint"),
+        (["chat", "--model", "scripted", "Hello"], 2, "--model goes with --local"),
+        (["chat", "--local", "--host", "https://x.example", "Hello"], 2, "--local excludes --host"),
+        (["chat", "--local", "--model", "gpt-9", "Hello"], 2, "gpt-9"),
+        (["chat", "--local", "Hello"], 2, "isochat local install"),
+        (["chat"], 2, "PROMPT"),
+        (["nothing"], 2, "No such command"),
+    ],
+)  # fmt: skip
+def test_a_failure_is_said_on_stderr_with_its_exit_code(
+    isochat_cli, workspace, arguments, code, says, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "no-model-here"))
+
+    ran = isochat_cli(*arguments)
+
+    assert (ran.code, ran.out) == (code, "")
+    assert says in ran.err
+    assert "Traceback" not in ran.err
+    assert workspace.token not in ran.err
+
+
+def test_an_error_of_isochat_is_one_line(isochat_cli, workspace):
+    ran = isochat_cli("chat", "--endpoint", "nobody", "Hello")
+
+    assert ran.err.count("\n") == 1
+
+
+def test_debug_shows_the_traceback(isochat_cli, workspace):
+    ran = isochat_cli("chat", "--debug", "--endpoint", "nobody", "Hello")
+
+    assert ran.code == 3
+    assert "NotFoundError" in ran.err
+
+
+def test_backends_lists_the_registry(isochat_cli):
+    ran = isochat_cli("backends", "--json")
+
+    rows = {row["name"]: row for row in json.loads(ran.out)}
+    assert [name for name in rows if rows[name]["distribution"] == "isochat"] == ALL
+    assert rows["mlflow"]["install"] == "pip install 'isochat[mlflow]'"
+    assert all(rows[name]["installed"] for name in ALL)
+
+
+def test_config_show_names_the_source_and_masks_the_token(isochat_cli, monkeypatch, tmp_path):
+    (tmp_path / "isochat.toml").write_text(
+        '[targets.dev]\nendpoint = "e"\nhost = "https://h.example"\ntoken = "dapi-x"\n'
+    )
+    monkeypatch.setenv("ISOCHAT_TIMEOUT", "30")
+
+    ran = isochat_cli("config", "show", "--target", "dev", "--json")
+
+    shown = json.loads(ran.out)
+    assert shown["endpoint"] == {"value": "e", "source": "isochat.toml [targets.dev] endpoint"}
+    assert shown["timeout"] == {"value": 30.0, "source": "ISOCHAT_TIMEOUT"}
+    assert shown["max_retries"] == {"value": 2, "source": "default"}
+    assert shown["token"]["value"] == "***"
+    assert "dapi-x" not in ran.out
+
+
+def test_the_working_directory_is_searched_by_the_command_line_alone(isochat_cli, workspace, tmp_path):
+    (tmp_path / "isochat.toml").write_text(
+        'default_target = "d"\n[targets.d]\nendpoint = "scripted"\nbackend = "mlflow"\n'
+    )
+
+    ran = isochat_cli("chat", "--json", "Hello")
+
+    assert json.loads(ran.out)["meta"]["backend"] == "mlflow"
+    assert ran.err == "settings: isochat.toml\n"
+    with isochat.Client() as client, pytest.raises(isochat.ConfigurationError, match="no endpoint"):
+        client.chat("Hello")
+
+
+def test_without_its_extra_the_script_names_the_install_line():
+    code = "import sys; sys.modules['click'] = None; from isochat.cli import main; main()"
+
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "pip install 'isochat[cli]'" in ran.stderr
+
+
+def test_a_reader_that_leaves_is_no_failure(workspace):
+    command = f"{sys.executable} -m isochat --help | true"
+
+    ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, env=dict(os.environ))
+
+    assert ran.stderr == ""
