@@ -44,7 +44,8 @@ def read_chat(body: Mapping[str, Any]) -> Prompt:
         top_p=number(body, "top_p"),
         seed=seed(body),
         stop=stop_sequences(body),
-        n=whole_number(body, "n") or 1,
+        # "an integer between 1 and 5 with a default of 1" (databricks-sdk, serving.py, on `n`)
+        n=whole_number(body, "n", largest=5) or 1,
         tools=tuple(tools),
         forced_tool=forced_tool(tools, choice, named.get("name") if isinstance(named, dict) else None),
         json_schema=_json_schema(body.get("response_format")),

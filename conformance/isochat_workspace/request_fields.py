@@ -22,13 +22,15 @@ def read_object(raw: bytes) -> dict[str, Any]:
     return body
 
 
-def whole_number(body: Mapping[str, Any], name: str) -> int | None:
+def whole_number(body: Mapping[str, Any], name: str, *, largest: int | None = None) -> int | None:
     """A positive integer (`max_tokens` > 0: foundation model REST API reference), or None if absent or null."""
     value = body.get(name)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
         _invalid(name, "a positive integer", value)
+    if largest is not None and value > largest:
+        _invalid(name, f"an integer between 1 and {largest}", value)
     return value
 
 

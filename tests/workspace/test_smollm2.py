@@ -13,13 +13,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import urllib3
 
-from isochat_workspace import Workspace
+from isochat_workspace import Endpoint, SmolLM2, Workspace
 from isochat_workspace.install import install_model
+from isochat_workspace.model_store import ModelStore
 
 pytestmark = pytest.mark.smollm2
 
@@ -138,3 +140,16 @@ def test_the_engine_ends_when_its_parent_is_killed(smollm2: Workspace) -> None:
         except ConnectionError:
             return
     pytest.fail("the engine outlived its parent")
+
+
+def test_an_engine_that_does_not_start_is_a_configuration_error(tmp_path: Path) -> None:
+    from isochat.errors import ConfigurationError
+
+    broken = ModelStore(tmp_path)
+    (tmp_path / "xllamacpp").mkdir()
+    (tmp_path / "xllamacpp" / "__init__.py").write_text("raise ImportError('no such instruction set')")
+    broken.weights.parent.mkdir()
+    broken.weights.touch()
+    with pytest.raises(ConfigurationError, match="did not start: ImportError: no such instruction set") as caught:
+        Workspace([Endpoint("s", SmolLM2(broken))]).start()
+    assert "--force" in str(caught.value.remedy)

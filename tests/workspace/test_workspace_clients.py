@@ -84,7 +84,7 @@ def test_mlflow_deployments(workspace: Workspace, monkeypatch: pytest.MonkeyPatc
         warnings.simplefilter("ignore")  # mlflow's own, at import
         from mlflow.deployments import get_deploy_client
 
-        client = get_deploy_client("databricks")
+        client = get_deploy_client("databricks")  # type: ignore[no-untyped-call]
         assert client is not None
         reply = client.predict(endpoint=GPT, inputs={"messages": [{"role": "user", "content": "Hi"}]})
     assert reply["choices"][0]["message"]["content"].startswith(ASKED)

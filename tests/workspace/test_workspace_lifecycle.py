@@ -199,9 +199,7 @@ def test_a_client_that_leaves_ends_the_models_work_and_stays_on_record() -> None
 def test_stopping_ends_a_request_that_still_runs() -> None:
     probe = Probe()
     workspace = Workspace([Endpoint("p", probe)]).start()
-    client = threading.Thread(
-        target=lambda: pytest.raises(urllib3.exceptions.HTTPError, _ask_forever, workspace), daemon=True
-    )
+    client = threading.Thread(target=_ask_in_vain, args=(workspace,), daemon=True)
     client.start()
     assert probe.asked.wait(30)
     workspace.stop()
@@ -210,8 +208,8 @@ def test_stopping_ends_a_request_that_still_runs() -> None:
     assert not client.is_alive()
 
 
-def _ask_forever(workspace: Workspace) -> None:
-    with urllib3.PoolManager(retries=False) as pool:
+def _ask_in_vain(workspace: Workspace) -> None:
+    with urllib3.PoolManager(retries=False) as pool, pytest.raises(urllib3.exceptions.HTTPError):
         pool.request(
             "POST",
             workspace.url + "/serving-endpoints/p/invocations",

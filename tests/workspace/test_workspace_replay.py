@@ -13,9 +13,11 @@ from isochat_workspace import Endpoint, HttpReply, Replay, Workspace
 Send = Callable[..., urllib3.BaseHTTPResponse]
 
 
-def raw_exchange(workspace: Workspace, path: str = "/serving-endpoints/r/invocations") -> tuple[int, list[tuple[str, str]], bytes]:  # fmt: skip
+def raw_exchange(workspace: Workspace) -> tuple[int, list[tuple[str, str]], bytes]:
     connection = http.client.HTTPConnection(workspace.url.removeprefix("http://"), timeout=30)
-    connection.request("POST", path, b"{}", {"authorization": f"Bearer {workspace.token}"})
+    connection.request(
+        "POST", "/serving-endpoints/r/invocations", b"{}", {"authorization": f"Bearer {workspace.token}"}
+    )
     reply = connection.getresponse()
     body = reply.read()
     connection.close()

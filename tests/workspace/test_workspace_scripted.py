@@ -22,7 +22,7 @@ WEATHER = {
     },
     "required": ["city", "days", "unit"],
 }
-CONVERSATION = [
+CONVERSATION: list[dict[str, Any]] = [
     {"role": "system", "content": "Be brief."},
     {"role": "user", "content": "Hello"},
     {"role": "assistant", "content": "Hi."},

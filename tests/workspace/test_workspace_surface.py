@@ -137,6 +137,10 @@ def test_credentials(workspace: Workspace, send: Send, make: Callable[[str], str
             "INVALID_PARAMETER_VALUE", "'max_tokens' has to be a positive integer, got 0",
         ),
         (
+            "POST", f"/serving-endpoints/{GPT}/invocations", {**ASK, "n": 6}, 400,
+            "INVALID_PARAMETER_VALUE", "'n' has to be an integer between 1 and 5, got 6",
+        ),
+        (
             "POST", f"/serving-endpoints/{GPT}/invocations", {"messages": ["Hi"]}, 400,
             "INVALID_PARAMETER_VALUE", "'messages' has to be a list of objects",
         ),
