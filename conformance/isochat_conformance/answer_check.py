@@ -58,8 +58,9 @@ def _check_meta(result: ChatResult, case: Case, api: Api, backend: str) -> Itera
     if not meta.elapsed > 0:
         yield f"meta.elapsed is {meta.elapsed!r}, expected seconds above 0"
     for header, sent in reply.sent_headers().items():
-        if meta.headers.get(header.lower()) != sent:
-            yield f"meta.headers[{header.lower()!r}] is {shown(meta.headers.get(header.lower()))}, expected {shown(sent)}"
+        name = header.lower()
+        if meta.headers.get(name) != sent:
+            yield f"meta.headers[{name!r}] is {shown(meta.headers.get(name))}, expected {shown(sent)}"
     for difference in differences(_sent_json(reply), meta.raw):
         yield f"in meta.raw, {difference}"
     words = expected.warnings.get(api, [])

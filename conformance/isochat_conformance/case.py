@@ -10,7 +10,7 @@ import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -109,8 +109,8 @@ class Case(_Data, frozen=True, kw_only=True):
         doc: What it proves, and what to mend where it fails.
         source: Where its shapes come from.
         carried_by: The APIs that can express it. On any other the request must be refused before it is sent.
-        clients_may_fail: Why a client's own parser may fail at this reply; without it, ``meta.native`` must be
-            readable and hold an answer.
+        clients_may_err: Why a client's own parser may fail at this reply or read something else; the loss list then
+            says what. Without it, ``meta.native`` must be readable and contradict nothing.
     """
 
     id: str
@@ -121,7 +121,7 @@ class Case(_Data, frozen=True, kw_only=True):
     wire: dict[Api, WireRequest]
     reply: dict[Api, ServerReply]
     expect: Expectation
-    clients_may_fail: str | None = None
+    clients_may_err: str | None = None
 
 
 @functools.cache

@@ -32,17 +32,19 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         findings: What is wrong, in words.
         lost: Paths of the result that the client's object lacks.
+        altered: Where the client read something else in a reply at which clients may err: the path, and both in words.
         told: All paths of the result that have a value.
         unreadable: Why the client could not parse the reply, if it could not.
     """
 
     findings: tuple[str, ...]
     lost: tuple[str, ...] = ()
+    altered: tuple[tuple[str, str], ...] = ()
     told: tuple[str, ...] = ()
     unreadable: str | None = None
 
 
-def prove(backend: Backend, result: ChatResult, clients_may_fail: bool) -> Proof:
+def prove(backend: Backend, result: ChatResult, clients_may_err: bool) -> Proof:
     """Read ``result.meta.native`` and compare it with ``result``."""
     told, _ = losses(result, None)
     with warnings.catch_warnings(record=True) as warned:
@@ -50,7 +52,7 @@ def prove(backend: Backend, result: ChatResult, clients_may_fail: bool) -> Proof
         try:
             held = backend.held_by(result.meta.native)
         except BadResponseError as error:
-            unreadable = None if clients_may_fail else f"meta.native cannot be read: {error.message}"
+            unreadable = None if clients_may_err else f"meta.native cannot be read: {error.message}"
             return Proof(
                 findings=() if unreadable is None else (unreadable,),
                 lost=tuple(told),
@@ -59,14 +61,13 @@ def prove(backend: Backend, result: ChatResult, clients_may_fail: bool) -> Proof
             )
     findings = [f"reading meta.native warns: {warning.message}" for warning in warned]
     answer, problem = _read(held, backend.capabilities.api)
-    if problem is not None and not clients_may_fail:
+    if problem is not None and not clients_may_err:
         findings.append(f"what held_by() gives for meta.native is no answer: {problem}")
     lost, contradictions = losses(result, answer)
-    findings += [
-        f"the client's own object contradicts the result (result != client): {contradiction}"
-        for contradiction in contradictions
-    ]
-    return Proof(findings=tuple(findings), lost=tuple(lost), told=tuple(told), unreadable=problem)
+    altered = tuple((one.path, str(one)) for one in contradictions)
+    if not clients_may_err:
+        findings += [f"the client's own object contradicts the result (result != client): {one}" for _, one in altered]
+    return Proof(findings=tuple(findings), lost=tuple(lost), altered=altered, told=tuple(told), unreadable=problem)
 
 
 def _read(held: Mapping[str, Any] | None, api: Api) -> tuple[ChatResult | None, str | None]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
@@ -44,6 +45,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         client_call: The client's call that carried it.
         result, error: What came out.
         lost, told: Fields of the result that the client's own object lacks; all that have a value.
+        altered: Where the client read something else than stood on the wire: the path, and both in words.
         unreadable: Why the client itself could not parse the reply, if it could not.
         seconds: How long it took.
     """
@@ -58,6 +60,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     error: Exception | None = None
     lost: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
+    altered: tuple[tuple[str, str], ...] = ()
     unreadable: str | None = None
     seconds: float = 0.0
 
@@ -96,9 +99,7 @@ class Bench:
         started = time.monotonic()
         self._serve(case)
         seen = len(self._workspace.requests)
-        with warnings.catch_warnings():
-            # What a client library warns of while it is imported is its own affair.
-            warnings.simplefilter("ignore")
+        with _deaf_to_warnings():
             client = Client(
                 kind,
                 endpoint=case.id,
@@ -110,7 +111,8 @@ class Bench:
                 trust_env=False,
             )
         with client:
-            outcome = _ask(client, case)
+            with _deaf_to_warnings():
+                outcome = _ask(client, case)
             findings, proof = self._judge(client, case, outcome, seen)
         result = outcome if isinstance(outcome, ChatResult) else None
         return Outcome(
@@ -145,12 +147,25 @@ class Bench:
         if not isinstance(outcome, ChatResult):
             return [*findings, *check_error(outcome, case, client.backend.name, TOKEN)], {}
         findings += check_result(outcome, case, api, client.backend.name)
-        proof = prove(client.backend, outcome, case.clients_may_fail is not None)
+        proof = prove(client.backend, outcome, case.clients_may_err is not None)
         findings += proof.findings
         # Reading the client's own object must not send anything, and a late second request shows by now.
         if len(self._workspace.requests) > seen + len(requests):
             findings.append("a further request was sent after the call had returned")
-        return findings, {"lost": proof.lost, "told": proof.told, "unreadable": proof.unreadable}
+        return findings, {
+            "lost": proof.lost,
+            "told": proof.told,
+            "altered": proof.altered,
+            "unreadable": proof.unreadable,
+        }
+
+
+@contextmanager
+def _deaf_to_warnings() -> Iterator[None]:
+    """What a client library warns of while it is imported or builds its own errors is its own affair."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _ask(client: Client, case: Case) -> ChatResult | Exception:

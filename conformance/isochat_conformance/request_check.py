@@ -41,9 +41,7 @@ def check_nothing_sent(requests: Sequence[RecordedRequest]) -> Iterator[str]:
         yield f"the request should have been refused before a byte was sent; the server received {sent}"
 
 
-def _check_post(
-    request: RecordedRequest, expected: WireRequest, api: Api, endpoint: str, token: str
-) -> Iterator[str]:
+def _check_post(request: RecordedRequest, expected: WireRequest, api: Api, endpoint: str, token: str) -> Iterator[str]:
     named_by_path = {path.format(endpoint=endpoint): named for path, named in _PATHS[api].items()}
     if request.target not in named_by_path:
         yield f"the path is {request.target}; the documented ones are {' and '.join(named_by_path)}"

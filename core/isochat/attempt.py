@@ -49,16 +49,22 @@ def carry(backend: Backend, request: Request, wire: Wire) -> Reply | Mapping[str
     if wire.body is None:
         if raised is not None:
             raise _unsent(backend, raised) from (None if isinstance(raised, ChatError) else raised)
-        return _checked(backend, reply)
+        reply = _checked(backend, reply)
+        if isinstance(reply, Reply) and reply.status >= 400:
+            # A backend with a transport of its own: what it hands over is all there is.
+            raise status_error(reply.status, lower_headers(reply.headers), wire.redactor.clean_bytes(reply.body))
+        return reply
     if wire.status is not None and wire.status >= 400:
         raise status_error(wire.status, lower_headers(wire.headers), wire.body) from raised
+    if isinstance(raised, ChatError):
+        raise raised  # of the backend or the wire (a second request), not of the client
     if raised is not None:
         # The client could not read a reply that the service calls a success; isochat reads it all the same.
         return _unread(backend, wire, raised)
     return _checked(backend, reply)
 
 
-def read_result(reply: Reply | Mapping[str, Any], request: Request, meta: Meta) -> ChatResult:
+def read_result(reply: Reply | Mapping[str, Any], request: Request, meta: Meta, wire: Wire) -> ChatResult:
     """The normalised result of a reply.
 
     Raises:
@@ -67,6 +73,17 @@ def read_result(reply: Reply | Mapping[str, Any], request: Request, meta: Meta) 
     """
     if not isinstance(reply, Reply):
         return _READERS["chat-completions"](reply, _with_raw(meta, reply, None))
+    try:
+        return _read(reply, request, meta)
+    except ChatError:
+        clean = wire.redactor.clean_bytes(reply.body)
+        if clean == reply.body:
+            raise
+    # The error quotes the body: let it quote the one without the token.
+    return _read(msgspec.structs.replace(reply, body=clean), request, meta)
+
+
+def _read(reply: Reply, request: Request, meta: Meta) -> ChatResult:
     headers = lower_headers(reply.headers)
     try:
         data = decode(reply.body, headers.get("content-type"))
@@ -120,7 +137,7 @@ def _unread(backend: Backend, wire: Wire, raised: Exception) -> Reply:
         headers=wire.headers,
         body=wire.body or b"",
         native=native,
-        client_call=getattr(raised, "client_call", "") or backend.name,
+        client_call=wire.client_call or backend.name,
     )
 
 

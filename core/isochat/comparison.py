@@ -84,8 +84,8 @@ def losses(result: ChatResult, held: ChatResult | None) -> tuple[list[str], Diff
     """
     lost: list[str] = []
     contradictions = Diff()
-    theirs = {} if held is None else dict(_leaves(_plain(held), ""))
-    for path, value in _leaves(_plain(result), ""):
+    theirs = {} if held is None else dict(_leaves(_parts_by_type(held), ""))
+    for path, value in _leaves(_parts_by_type(result), ""):
         other = theirs.get(path)
         if value == other:
             continue
@@ -118,6 +118,17 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value
+
+
+def _parts_by_type(result: ChatResult) -> Any:
+    """As :func:`_plain`, with the parts counted by type: a part that is lacking must not shift the others."""
+    plain = _plain(result)
+    for choice, read in zip(plain["choices"], result.choices, strict=True):
+        counted: dict[str, list[Any]] = {}
+        for part, value in zip(read.message.parts, choice["message"]["parts"], strict=True):
+            counted.setdefault(type(part).__name__, []).append(value)
+        choice["message"]["parts"] = counted
+    return plain
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:

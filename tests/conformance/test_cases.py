@@ -1,0 +1,160 @@
+"""Are the case files what they claim to be: distinct, whole, and strict about their own form?"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+import isochat
+from isochat import errors
+from isochat_conformance.case import APIS, CaseError, ExpectedError, exchanges, load_cases, read_cases
+from isochat_conformance.engine import TOKEN
+
+CASES = load_cases()
+# What never varies in an answer: it is the assistant's, and its tool calls are functions. `wire` keeps what a block
+# looked like and is compared by nobody. `raw_finish_reason` differs by API and has expectations of its own.
+_CONSTANT = {"Message.role", "ToolCall.type", "Choice.raw_finish_reason", "ChatResult.meta"}
+
+
+def test_there_are_many_and_each_says_what_it_proves_and_where_it_comes_from() -> None:
+    assert len(CASES) >= 100
+    for case in CASES:
+        assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", case.id), case.id
+        assert len(case.doc) >= 20, case.id
+        assert len(case.source) > 5, case.id
+
+
+def test_both_apis_are_carried_and_one_of_them_is_refused_often() -> None:
+    carried = Counter(api for case in CASES for api in case.carried_by)
+    assert set(carried) == set(APIS)
+    assert carried["chat-completions"] > carried["responses"] > 50
+
+
+def test_no_two_cases_share_both_request_and_reply() -> None:
+    seen: dict[tuple[str, bytes], str] = {}
+    for case in CASES:
+        for api, exchange in exchanges(case).items():
+            other = seen.setdefault((api, exchange), case.id)
+            assert other == case.id, f"{case.id} and {other} are the same exchange on {api}"
+
+
+def test_no_two_cases_have_one_doc() -> None:
+    assert [doc for doc, count in Counter(case.doc for case in CASES).items() if count > 1] == []
+
+
+def test_every_field_of_a_result_is_asserted_by_at_least_two_cases() -> None:
+    asserted: dict[str, set[str]] = {name: set() for name in _fields_of_results()}
+    for case in CASES:
+        if case.expect.result is not None:
+            for name in _told_fields(isochat.ChatResult.from_dict(case.expect.result)):
+                asserted[name].add(case.id)
+    thin = {name: sorted(ids) for name, ids in asserted.items() if len(ids) < 2 and name not in _CONSTANT}
+    assert thin == {}
+
+
+def test_what_depends_on_reply_or_api_is_asserted_by_at_least_two_cases() -> None:
+    asserted: Counter[str] = Counter()
+    for case in CASES:
+        expect = case.expect
+        asserted["raw_finish_reasons"] += bool(expect.raw_finish_reasons)
+        for name in ("request_id", "served_model", "warnings"):
+            asserted[name] += bool(getattr(expect.meta, name))
+        for name in ExpectedError.__struct_fields__:
+            asserted[f"error.{name}"] += bool(expect.error is not None and getattr(expect.error, name))
+    assert {name: count for name, count in asserted.items() if count < 2} == {}
+
+
+def test_every_class_of_a_status_error_has_a_case() -> None:
+    raised = {case.expect.error.cls for case in CASES if case.expect.error is not None}
+    classes = {
+        name for name, cls in vars(errors).items() if isinstance(cls, type) and issubclass(cls, errors.StatusError)
+    }
+    assert classes <= raised
+    assert "BadResponseError" in raised
+
+
+def test_the_token_that_a_case_echoes_is_the_one_that_is_sent() -> None:
+    echoing = next(case for case in CASES if case.id == "error-401-echoes-the-token")
+    assert all(TOKEN.encode() in reply.body() for reply in echoing.reply.values())
+
+
+GOOD: dict[str, Any] = {
+    "id": "a",
+    "doc": "d",
+    "source": "s",
+    "carried_by": ["responses"],
+    "ask": {"messages": "Hello"},
+    "wire": {"responses": {"body": {"input": []}}},
+    "reply": {"responses": {"text": ""}},
+    "expect": {"result": {"id": "r"}},
+}
+ERROR = {"class": "C", "message": "m", "status_code": 400, "retryable": False, "may_have_executed": False}
+
+
+def test_a_good_case_is_read() -> None:
+    (case,) = read_cases(json.dumps([GOOD]), "f.json")
+    assert case.reply["responses"].body() == b""
+    assert case.expect.error is None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"colour": 1}, "unknown field `colour`"),
+        ({"ask": {"messages": "Hello", "temperature": 0}}, "unknown field `temperature`"),
+        ({"expect": {"error": {**ERROR, "extra": 1}}}, "unknown field `extra`"),
+        ({"carried_by": ["soap"]}, "Invalid enum value 'soap'"),
+        ({"carried_by": []}, "carried_by must name at least one API"),
+        ({"carried_by": ["responses", "chat-completions"]}, "wire must be given for exactly the APIs"),
+        ({"reply": {}}, "reply must be given for exactly the APIs"),
+        ({"reply": {"responses": {}}}, "either json or text"),
+        ({"reply": {"responses": {"text": "", "json": None}}}, "either json or text"),
+        ({"expect": {}}, "either result or error"),
+        ({"expect": {"result": {}, "error": ERROR}}, "either result or error"),
+        ({"expect": {"error": ERROR, "meta": {"request_id": "q"}}}, "an error has no meta"),
+        ({"expect": {"result": {}, "raw_finish_reasons": {"chat-completions": []}}}, "does not carry the case"),
+        ({"doc": " "}, "may not be empty"),
+        ({"source": None}, "Expected `str`"),
+    ],
+)
+def test_a_case_that_is_not_well_formed_is_refused(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(CaseError) as caught:
+        read_cases(json.dumps([{**GOOD, **change}]), "f.json")
+    assert str(caught.value).startswith("f.json: ")
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [('[{"id": "a", "id": "b"}]', "'id' twice"), ("[NaN]", "NaN is not JSON"), ("{", "f.json: ")]
+)
+def test_a_file_that_is_no_strict_json_is_refused(text: str, said: str) -> None:
+    with pytest.raises(CaseError, match=said):
+        read_cases(text, "f.json")
+
+
+def _fields_of_results() -> Iterator[str]:
+    for cls in vars(isochat.results).values():
+        if isinstance(cls, type) and issubclass(cls, isochat.results.Record) and cls is not isochat.results.Record:
+            for name in cls.__struct_fields__:
+                if cls is not isochat.Meta and name != "wire":
+                    yield f"{cls.__name__}.{name}"
+
+
+def _told_fields(value: Any) -> Iterator[str]:
+    """The fields in and below ``value`` that are not at their defaults."""
+    if isinstance(value, tuple):
+        for item in value:
+            yield from _told_fields(item)
+    elif isinstance(value, msgspec.Struct):
+        for field in msgspec.structs.fields(value):
+            item = getattr(value, field.name)
+            default = field.default_factory() if field.default_factory is not msgspec.NODEFAULT else field.default
+            if field.name != "wire" and (default is msgspec.NODEFAULT or item != default):
+                yield f"{type(value).__name__}.{field.name}"
+                yield from _told_fields(item)

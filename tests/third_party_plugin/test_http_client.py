@@ -1,0 +1,5 @@
+from isochat_conformance import BackendConformance
+
+
+class TestHttpClient(BackendConformance):
+    backend = "http-client"
