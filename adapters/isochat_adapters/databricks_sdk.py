@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from isochat.backend import Backend, Capabilities, Reply, Setup
 from isochat.hookspecs import hookimpl
 from isochat.request import Request
-from isochat.transport.wire import Wire
 from isochat_adapters.requests_adapter import carried_by, workspace_client
+
+if TYPE_CHECKING:
+    from isochat.transport.wire import Wire
 
 _DO_HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
 

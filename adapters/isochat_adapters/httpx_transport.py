@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isochat.errors import ChatError, ChatTimeoutError, ConfigurationError, ConnectError, PluginError, TransportError
-from isochat.transport.wire import Wire
+
+if TYPE_CHECKING:
+    from isochat.transport.wire import Wire
 
 _wire: ContextVar[Wire | None] = ContextVar("isochat_httpx_wire", default=None)
 

@@ -16,14 +16,16 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from types import FunctionType, SimpleNamespace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from isochat.backend import Backend, Capabilities, Reply, Setup
 from isochat.errors import PluginError
 from isochat.hookspecs import hookimpl
 from isochat.request import Request
-from isochat.transport.wire import Wire
 from isochat_adapters.requests_adapter import carried_by, workspace_client
+
+if TYPE_CHECKING:
+    from isochat.transport.wire import Wire
 
 # In no logger's tree, so that nothing of the host's logging is touched.
 _silent = logging.Logger("isochat.mlflow", logging.CRITICAL + 1)
@@ -72,7 +74,10 @@ def _deploy_client(setup: Setup) -> Any:
     private = {"http_request": http_request, "get_databricks_host_creds": lambda server_uri=None: creds}
 
     class PrivateClient(base):  # type: ignore[misc, valid-type]
-        _call_endpoint = _with_globals(base._call_endpoint, private)
+        # MLflow's own timeouts do not hold here; it need not warn about what the environment says of them.
+        _call_endpoint = _with_globals(
+            base._call_endpoint, private, {"validate_deployment_timeout_config": lambda *args: None}
+        )
 
     return PrivateClient("databricks")
 

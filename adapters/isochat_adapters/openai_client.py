@@ -9,12 +9,14 @@ from __future__ import annotations
 import inspect
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from isochat.backend import Backend, Reply, Setup
 from isochat.request import Request
-from isochat.transport.wire import Wire
 from isochat_adapters.httpx_transport import carried_by, client_over_the_wire
+
+if TYPE_CHECKING:
+    from isochat.transport.wire import Wire
 
 # Arguments of create() that are no part of the body.
 _NOT_IN_BODY = frozenset({"self", "model", "stream", "timeout", "extra_body", "extra_headers", "extra_query"})
@@ -37,6 +39,9 @@ class OpenAIBackend(Backend):
             timeout=None,
             http_client=client_over_the_wire(openai),
         )
+        # OPENAI_CUSTOM_HEADERS belongs to another service; no argument keeps the constructor from reading it. This
+        # client is isochat's alone.
+        self._client._custom_headers = {}
         api = self.api_of(self._client)
         self._create = api.with_raw_response.create
         self._named = frozenset(inspect.signature(api.create).parameters) - _NOT_IN_BODY

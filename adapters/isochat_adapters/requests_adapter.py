@@ -13,11 +13,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isochat.backend import Setup
 from isochat.errors import ConfigurationError, PluginError
-from isochat.transport.wire import Wire
+
+if TYPE_CHECKING:
+    from isochat.transport.wire import Wire
 
 _wire: ContextVar[Wire | None] = ContextVar("isochat_requests_wire", default=None)
 

@@ -6,15 +6,17 @@ What ``curl -u token:$DATABRICKS_TOKEN`` does in the documentation's REST exampl
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
 from isochat.backend import Backend, Capabilities, Reply, Setup
 from isochat.hookspecs import hookimpl
 from isochat.request import Request
-from isochat.transport.wire import Wire
 from isochat.wire_format.json_text import decode
+
+if TYPE_CHECKING:
+    from isochat.transport.wire import Wire
 
 _HEADERS = (("Accept", "application/json"), ("Content-Type", "application/json"))
 

@@ -12,14 +12,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from isochat.backend import Backend
 from isochat.client import Client
-from isochat.comparison import Diff, diff, losses
+from isochat.comparison import Diff, diff
 from isochat.errors import BackendNotInstalledError, BadRequestError, ChatError, UnsupportedParameterError
-from isochat.results import ChatResult, Meta
+from isochat.results import ChatResult
 from isochat.transport.tap import recording
 from isochat.transport.wire import Wire
-from isochat.wire_format import chat_completions, responses
+from isochat_conformance.client_proof import prove
 
 State = Literal["same", "different", "failed", "not applicable", "not installed"]
 
@@ -69,7 +68,7 @@ class Row(msgspec.Struct, kw_only=True):
     differences: Diff = msgspec.field(default_factory=Diff)
     native: str = ""
     lost: list[str] = []
-    contradictions: Diff = msgspec.field(default_factory=Diff)
+    contradictions: list[str] = []
     sent: Sent | None = None
     timing: Timing | None = None
 
@@ -148,27 +147,13 @@ def _call(backend: str, open_client: Callable[[str], Client], messages: Any, par
 
 def _look_at_native(row: Row, result: ChatResult, client: Client) -> None:
     """Read the client's own object and compare it with the result: the proof, and the list of what it loses."""
+    proof = prove(client.backend, result, clients_may_err=True)
+    row.lost, row.contradictions = list(proof.lost), [text for _, text in proof.altered]
     try:
         native = result.meta.native
+        row.native = f"{type(native).__module__.partition('.')[0]} {type(native).__name__}"
     except ChatError as error:
-        row.native, row.lost = f"none: {error.message}", ["everything"]
-        return
-    row.native = f"{type(native).__module__.partition('.')[0]} {type(native).__name__}"
-    row.lost, row.contradictions = losses(result, held_result(client.backend, native))
-
-
-def held_result(backend: Backend, native: Any) -> ChatResult | None:
-    """The answer that a client's own object holds, read by the same rules as the reply; ``None`` if it holds none."""
-    held = backend.held_by(native)
-    if held is None:
-        return None
-    read: Callable[[Any, Meta], ChatResult] = (
-        responses.read_response if backend.capabilities.api == "responses" else chat_completions.read_completion
-    )
-    try:
-        return read(held, Meta())
-    except ChatError:
-        return None
+        row.native = f"none: {error.message}"
 
 
 def _sent(tape: Sequence[Wire]) -> Sent | None:

@@ -157,7 +157,9 @@ def _verdict(comparison: Comparison) -> Text:
     total = same + different
     aside = f"; {others} more did not answer" if others else ""
     if different:
-        fields = dict.fromkeys(d.path for row in comparison.rows for d in (*row.differences, *row.contradictions))
+        paths = [difference.path for row in comparison.rows for difference in row.differences]
+        paths += [text.partition(":")[0] for row in comparison.rows for text in row.contradictions]
+        fields = dict.fromkeys(paths)
         return Text(f"{different} of {total} results differ, in {_listed(list(fields))}{aside}", style="bold red")
     if total == 0:
         return Text("no backend answered", style="bold red")
@@ -215,7 +217,7 @@ def _json_row(row: Row) -> dict[str, Any]:
         "not_reported": row.differences.not_reported,
         "native": row.native or None,
         "lost": row.lost,
-        "contradictions": _json_diff(row.contradictions),
+        "contradictions": row.contradictions,
         "sent": None if row.sent is None else {
             "method": row.sent.method,
             "path": row.sent.path,

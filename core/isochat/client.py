@@ -106,9 +106,14 @@ class Client:
         }  # fmt: skip
         settings = resolve(arguments, target=target, config_file=config_file, options=backend_options)
         self._settings: Settings = settings
-        self._backend_class = (
-            backend if isinstance(backend, type) else plugins.load_backend(settings["backend"] or _DEFAULT_BACKEND)
-        )
+        if isinstance(backend, type) and issubclass(backend, Backend):
+            self._backend_class = backend
+        elif backend is None or isinstance(backend, str):
+            self._backend_class = plugins.load_backend(settings["backend"] or _DEFAULT_BACKEND)
+        else:
+            raise ConfigurationError(
+                f"backend is {backend!r:.80}; expected a name or a Backend class", remedy="See isochat.backends()"
+            )
         self._headers = check_headers(settings["headers"], "headers")
         if settings["product"] is not None:
             check_headers({"User-Agent": settings["product"]}, "product")
@@ -197,8 +202,9 @@ class Client:
         if self._closed:
             raise ConfigurationError("this client is closed", remedy="Make a new one")
         deadline = Deadline(options.deadline, self._clock)
-        attempts = 0
+        attempts = tries = 0  # a login that fails is a try without a request
         while True:
+            tries += 1
             wire: Wire | None = None
             try:
                 backend = self._ready_backend(deadline)
@@ -213,7 +219,7 @@ class Client:
                     attempts=attempts,
                     warnings=request.warnings,
                 )
-                result = read_result(reply, request, meta)
+                result = read_result(reply, request, meta, wire)
                 log_attempt(wire, meta.backend, attempts, None)
                 return result
             except ChatError as error:
@@ -225,7 +231,7 @@ class Client:
                     elapsed=deadline.elapsed(),
                 )
                 log_attempt(wire, self._backend_class.name, attempts, error)
-                pause = self._policy.pause(error, attempts, options.max_retries, deadline)
+                pause = self._policy.pause(error, tries, options.max_retries, deadline)
                 if pause is None:
                     raise
             self._clock.sleep(pause)
@@ -240,7 +246,7 @@ class Client:
             deadline,
             idle=options.timeout,
             credentials=credentials,
-            headers={**self._headers, **request.headers},
+            headers=_merged(self._headers, request.headers),
             product=self._settings["product"],
             secrets=self._credentials.secrets(credentials),
         )
@@ -301,6 +307,13 @@ class Client:
 
 
 _CALL_OPTION_NAMES = ("timeout", "deadline", "max_retries")
+
+
+def _merged(headers: Mapping[str, str], over: Mapping[str, str]) -> Mapping[str, str]:
+    if not over:
+        return headers
+    names = {name.lower() for name in over}
+    return {**{name: value for name, value in headers.items() if name.lower() not in names}, **over}
 
 
 def _check_options(backend: type[Backend], options: Mapping[str, Any]) -> None:

@@ -32,20 +32,20 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     retry_after_execution: bool = False
     uniform: Callable[[float, float], float] = random.uniform
 
-    def pause(self, error: ChatError, attempts: int, max_retries: int, deadline: Deadline) -> float | None:
+    def pause(self, error: ChatError, tries: int, max_retries: int, deadline: Deadline) -> float | None:
         """Seconds to wait before the next attempt, or ``None`` when ``error`` is to be raised.
 
         Args:
-            attempts: Requests sent so far.
+            tries: How often the call was tried so far.
         """
-        if attempts > max_retries or not self._may_repeat(error):
+        if tries > max_retries or not self._may_repeat(error):
             return None
         if error.retry_after is not None:
             if error.retry_after > _LONGEST_RETRY_AFTER:
                 return None
             pause = error.retry_after + self.uniform(0.0, 0.1 * error.retry_after)
         else:
-            pause = self.uniform(0.0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (attempts - 1)))
+            pause = self.uniform(0.0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (tries - 1)))
         return pause if deadline.clock.monotonic() + pause < deadline.at else None
 
     def _may_repeat(self, error: ChatError) -> bool:

@@ -130,7 +130,7 @@ def build(
 def _given(
     params: Mapping[str, Any], defaults: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Mapping[str, Any], dict[str, str]]:
-    merged: dict[str, Any] = dict(defaults)
+    merged: dict[str, Any] = {ALIASES.get(name, name): value for name, value in defaults.items()}
     for name, value in params.items():
         known = ALIASES.get(name, name)
         if known not in BY_NAME and known not in CALL_OPTIONS:

@@ -124,7 +124,7 @@ def error_under_200(data: Any, status: int, headers: Mapping[str, str], body: by
         return None
     facts = _facts(data)
     code = facts.code or ""
-    counts_as = int(code) if code.isdigit() and 400 <= int(code) < 600 else _STATUS_OF_CODE.get(code, 500)
+    counts_as = int(code) if re.fullmatch("[45][0-9][0-9]", code) else _STATUS_OF_CODE.get(code, 500)
     return _error(counts_as, status, facts, headers, body.decode("utf-8", "replace"))
 
 

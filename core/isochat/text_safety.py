@@ -72,9 +72,12 @@ def check_headers(headers: Any, what: str) -> dict[str, str]:
         raise InvalidInputError(f"{what} is {type(headers).__name__}; expected a mapping of names to values")
     for name, value in headers.items():
         if not isinstance(name, str) or not isinstance(value, str):
-            raise InvalidInputError(f"{what} has {name!r} with a value that is no text")
+            raise InvalidInputError(f"{what} has {name!r} with {type(value).__name__}; expected text for both")
         if not _HEADER_NAME.fullmatch(name):
-            raise UnsafeInputError(f"{what} has the name {name!r}, which is not a header's name")
+            raise UnsafeInputError(
+                f"{what} has the name {name!r}, which is not a header's name",
+                remedy="Names have ASCII letters, digits and hyphens, without blanks or a colon",
+            )
         if not value.isascii() or any(c != "\t" and not c.isprintable() for c in value):
             raise UnsafeInputError(
                 f"{what}[{name!r}] has a line break, a control or a non-ASCII character",

@@ -163,9 +163,7 @@ def completion(text: str = "Hello.") -> bytes:
             "object": "chat.completion",
             "created": 1700000000,
             "model": "m",
-            "choices": [
-                {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-            ],
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
             "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4},
         }
     ).encode()

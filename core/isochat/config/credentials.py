@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from isochat.config.settings import ARGUMENT, ENVIRONMENT, Settings
+from isochat.config.settings import ARGUMENT, DEFAULT, ENVIRONMENT, FILE, Settings, Source
 from isochat.errors import AuthenticationError, BackendNotInstalledError, ChatError, ConfigurationError
 from isochat.text_safety import check_host, check_token
 from isochat.transport.deadline import Deadline
@@ -77,9 +77,20 @@ class UnifiedConfig(Credentials):
     Args:
         profile: A section of ``~/.databrickscfg``; ``None`` lets the SDK look around.
         host: Only for the check that it is the same as the one the SDK finds.
+        environment: Whether the SDK may take ``DATABRICKS_*`` and its like into account. Not with a profile, whose
+            secrets it would send to the environment's host, nor with a host that the environment does not name.
+        config_file: The file that holds the profiles, if it is not ``~/.databrickscfg``.
     """
 
-    def __init__(self, profile: str | None, host: str | None, allow_insecure: bool) -> None:
+    def __init__(
+        self,
+        profile: str | None,
+        host: str | None,
+        allow_insecure: bool,
+        *,
+        environment: bool = True,
+        config_file: str | None = None,
+    ) -> None:
         try:
             from databricks.sdk.core import Config
         except ImportError as error:
@@ -88,8 +99,8 @@ class UnifiedConfig(Credentials):
                 remedy="Pass host= and token=, set DATABRICKS_HOST and DATABRICKS_TOKEN, or "
                 "pip install 'isochat[databricks-sdk]'",
             ) from error
-        self._make = Config
-        self._profile = profile
+        self._make = Config if environment else _without_environment(Config)
+        self._options: dict[str, Any] = {"profile": profile, "config_file": config_file} if profile else {"host": host}
         self._expected_host = host
         self._allow_insecure = allow_insecure
         self._lock = threading.Lock()
@@ -121,9 +132,8 @@ class UnifiedConfig(Credentials):
             self._lock.release()
 
     def _connect(self, deadline: Deadline) -> None:
-        options: dict[str, Any] = {"profile": self._profile} if self._profile else {"host": self._expected_host}
         try:
-            config = deadline.run(lambda: self._make(**options), "auth")
+            config = deadline.run(lambda: self._make(**self._options), "auth")
         except ChatError:
             raise
         except Exception as error:
@@ -155,6 +165,19 @@ class UnifiedConfig(Credentials):
         return headers
 
 
+def _without_environment(config: Any) -> Any:
+    class ConfigOfItsArguments(config):  # type: ignore[misc]
+        @classmethod
+        def attributes(cls) -> Any:
+            # Config collects them from the class it is called on, where a subclass has none.
+            return config.attributes()
+
+        def _load_from_env(self) -> None:
+            pass
+
+    return ConfigOfItsArguments
+
+
 def find_credentials(settings: Settings, environ: Mapping[str, str] | None = None) -> Credentials:
     """The owner of a client's credentials; opens no socket.
 
@@ -165,43 +188,57 @@ def find_credentials(settings: Settings, environ: Mapping[str, str] | None = Non
     environ = os.environ if environ is None else environ
     insecure = settings["allow_insecure"]
     host: str | None = check_host(settings["host"], insecure) if settings.given("host") else None
-    if settings.given("profile"):
-        return _from_profile(settings["profile"], host, settings, environ)
     token, source = settings["token"], settings.sources["token"]
-    named = environ.get("DATABRICKS_HOST")
-    if not settings.given("token") and environ.get("DATABRICKS_TOKEN"):
-        token, source = environ["DATABRICKS_TOKEN"], source._replace(kind=ENVIRONMENT, name="DATABRICKS_TOKEN")
+    if settings.given("profile"):
+        # Whichever stands nearer to the call: an argument counts more than the file's profile.
+        nearer = _NEARNESS.index(source.kind) - _NEARNESS.index(settings.sources["profile"].kind)
+        if nearer == 0:
+            raise ConfigurationError("profile and token are both given", remedy="Keep one of them")
+        if nearer > 0:
+            return _from_profile(settings["profile"], host, settings, environ)
+    if token is None and environ.get("DATABRICKS_TOKEN"):
+        token, source = environ["DATABRICKS_TOKEN"], Source(ENVIRONMENT, "DATABRICKS_TOKEN")
+    own = _host_of_source(source, settings, environ, insecure)
     if token is None:
-        return UnifiedConfig(None, host, insecure)
+        return UnifiedConfig(None, host, insecure, environment=host in (None, own))
     token = check_token(token)
-    env_host = _environment_host(environ, insecure)
     if host is None:
-        if env_host is None:
+        if own is None:
             raise ConfigurationError(
                 f"there is a token ({source.name}) and no host", remedy="Pass host=, or set DATABRICKS_HOST"
             )
-        host = env_host
-    elif source.kind == ENVIRONMENT and settings.sources["host"].kind != ENVIRONMENT and host != env_host:
+        host = own
+    elif source.kind != ARGUMENT and host != own:
         raise ConfigurationError(
-            f"the token of {source.name} is not for {host} ({settings.sources['host'].name}): the environment names "
-            + (f"{env_host}" if named else "no host"),
-            remedy="Pass the token with the host, or set DATABRICKS_HOST to the same host",
+            f"the token of {source.name} is not for {host} ({settings.sources['host'].name}): beside it stands "
+            + (own or "no host"),
+            remedy="Pass the token together with the host, or name the same host where the token stands",
         )
     return StaticToken(host, token, settings["auth_scheme"])
 
 
-def _environment_host(environ: Mapping[str, str], insecure: bool) -> str | None:
-    text = environ.get("ISOCHAT_HOST") or environ.get("DATABRICKS_HOST")
+_NEARNESS = (ARGUMENT, ENVIRONMENT, FILE, DEFAULT)
+
+
+def _host_of_source(source: Source, settings: Settings, environ: Mapping[str, str], insecure: bool) -> str | None:
+    """The host that stands beside a token of ``source``; for an argument and for none, the environment's."""
+    if source.kind == FILE:
+        text = settings.in_file.get("host")
+    else:
+        names = ("ISOCHAT_HOST", "DATABRICKS_HOST")
+        if source.name == "DATABRICKS_TOKEN":
+            names = names[::-1]
+        text = environ.get(names[0]) or environ.get(names[1])
     return check_host(text, insecure) if text else None
 
 
 def _from_profile(profile: str, host: str | None, settings: Settings, environ: Mapping[str, str]) -> Credentials:
+    insecure = settings["allow_insecure"]
     section = _read_profile(profile, environ)
-    if settings.given("token") and settings.sources["token"].kind == ARGUMENT:
-        raise ConfigurationError("profile and token are both given", remedy="Keep one of them")
     if section is None or not section.host or not section.token:
-        return UnifiedConfig(profile, host, settings["allow_insecure"])
-    own = check_host(section.host, settings["allow_insecure"])
+        file = environ.get("DATABRICKS_CONFIG_FILE") or None
+        return UnifiedConfig(profile, host, insecure, environment=False, config_file=file)
+    own = check_host(section.host, insecure)
     if host is not None and host != own:
         raise ConfigurationError(
             f"host is {host}, but the profile {profile!r} is for {own}", remedy="Leave host out, or change the profile"
@@ -217,18 +254,19 @@ class _Profile(NamedTuple):
 def _read_profile(name: str, environ: Mapping[str, str]) -> _Profile | None:
     """Host and token of a profile with a personal access token, which needs no SDK; ``None`` for other kinds."""
     path = Path(environ.get("DATABRICKS_CONFIG_FILE") or Path.home() / ".databrickscfg").expanduser()
-    parser = configparser.ConfigParser(interpolation=None)
+    # Without a default section: one profile's token must not be read into another, which may be for another host.
+    parser = configparser.ConfigParser(interpolation=None, default_section="")
     try:
         parser.read(path, encoding="utf-8")
     except (OSError, ValueError, configparser.Error) as error:
         # Not the error's own text: a parsing error quotes the line, and the line may hold the token.
         raise ConfigurationError(f"{path} cannot be read ({type(error).__name__})", remedy="Correct the file") from None
-    if name != parser.default_section and not parser.has_section(name):
+    if not parser.has_section(name):
         if not path.exists():
             raise ConfigurationError(
                 f"there is no file {path} with the profile {name!r}", remedy="Run: databricks configure"
             )
-        known = ", ".join([parser.default_section, *parser.sections()])
+        known = ", ".join(parser.sections()) or "no profiles"
         raise ConfigurationError(f"there is no profile {name!r} in {path}", remedy=f"It has: {known}")
     values = parser[name]
     if values.get("auth_type", "pat") != "pat":

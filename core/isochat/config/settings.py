@@ -19,7 +19,7 @@ from isochat.config import targets
 from isochat.errors import ConfigurationError
 from isochat.parameters import fits
 
-Kind = Literal["text", "secret", "seconds", "count", "boolean", "object"]
+Kind = Literal["text", "secret", "seconds", "count", "positive count", "boolean", "object"]
 
 
 class Setting(NamedTuple):
@@ -46,7 +46,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("headers", "object", {}),
     Setting("trust_env", "boolean", True),
     Setting("ca_bundle", "text"),
-    Setting("max_connections", "count"),
+    Setting("max_connections", "positive count"),
     Setting("auth_scheme", "text", "bearer", ("bearer", "basic")),
     Setting("allow_insecure", "boolean", False),
     Setting("product", "text"),
@@ -64,7 +64,10 @@ class Source(NamedTuple):
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """The settings in force: ``values`` and, for each, its ``sources``; ``params`` of the target; its ``options``."""
+    """The settings in force: ``values`` and, for each, its ``sources``; ``params`` of the target; its ``options``.
+
+    ``in_file`` is what the target says, also where something nearer overrides it.
+    """
 
     values: Mapping[str, Any]
     sources: Mapping[str, Source]
@@ -72,6 +75,10 @@ class Settings(msgspec.Struct, frozen=True):
     options: Mapping[str, Any]
     target: str | None
     file: str | None
+    in_file: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        return f"Settings(target={self.target!r}, file={self.file!r})"  # the values may hold a token
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
@@ -124,6 +131,7 @@ def resolve(
         {**(section.options if section else {}), **(options or {})},
         section.name if section else None,
         section.file if section else None,
+        section.settings if section else {},
     )
 
 
@@ -132,7 +140,7 @@ def _from_text(text: str, setting: Setting, variable: str) -> Any:
         match setting.kind:
             case "seconds":
                 return float(text)
-            case "count":
+            case "count" | "positive count":
                 return int(text)
             case "boolean":
                 return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
@@ -150,6 +158,7 @@ _EXPECTED: Mapping[str, str] = {
     "secret": "text",
     "seconds": "seconds above 0",
     "count": "a whole number from 0 up",
+    "positive count": "a whole number from 1 up",
     "boolean": "true or false",
     "object": "a table of texts",
 }
@@ -180,6 +189,8 @@ def _is(value: Any, kind: Kind) -> bool:
             return fits(value, "number") and not math.isnan(value) and value > 0
         case "count":
             return fits(value, "integer") and value >= 0
+        case "positive count":
+            return fits(value, "integer") and value >= 1
         case "boolean":
             return isinstance(value, bool)
         case "object":

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from isochat.errors import ConfigurationError
+from isochat.errors import ConfigurationError, InvalidInputError
 
 _TOP_LEVEL = ("default_target", "targets")
 _BESIDES = ("extends", "params", "options")
@@ -95,7 +95,13 @@ def _assemble(name: str, data: Mapping[str, Any], file: str) -> Target:
     while current is not None:
         if current in chain:
             circle = " -> ".join([*chain, current])
-            raise ConfigurationError(f"the targets of {file} extend each other in a circle: {circle}")
+            raise ConfigurationError(
+                f"the targets of {file} extend each other in a circle: {circle}", remedy="Take one of the extends out"
+            )
+        if not isinstance(current, str):
+            raise ConfigurationError(
+                f"extends in [targets.{chain[-1]}] of {file} is no text", remedy='Write extends = "NAME"'
+            )
         if current not in sections:
             close = difflib.get_close_matches(str(current), sections, n=1)
             by = f", which [targets.{chain[-1]}] extends" if chain else ""
@@ -111,7 +117,8 @@ def _assemble(name: str, data: Mapping[str, Any], file: str) -> Target:
             inherited = section.get(table, {})
             if not isinstance(inherited, dict):
                 raise ConfigurationError(f"{table} in {where} is no table", remedy=f"Write [targets.{current}.{table}]")
-            _check_params(inherited, file, current) if table == "params" else None
+            if table == "params":
+                inherited = _checked_params(inherited, file, current)
             into.update({key: value for key, value in inherited.items() if key not in into})
         for key, value in section.items():
             if key not in _BESIDES and key not in settings:
@@ -121,10 +128,30 @@ def _assemble(name: str, data: Mapping[str, Any], file: str) -> Target:
     return Target(name, file, settings, params, options)
 
 
-def _check_params(params: Mapping[str, Any], file: str, target: str) -> None:
-    from isochat.parameters import ALIASES, BY_NAME, CALL_OPTIONS
+def _checked_params(params: Mapping[str, Any], file: str, target: str) -> dict[str, Any]:
+    from isochat.parameters import ALIASES, BY_NAME, CALL_OPTIONS, fits
+    from isochat.request import check_retries, check_seconds
 
-    _known(params, (*BY_NAME, *ALIASES, *CALL_OPTIONS), file, f"[targets.{target}.params] ")
+    where = f"[targets.{target}.params] "
+    _known(params, (*BY_NAME, *ALIASES, *CALL_OPTIONS), file, where)
+    checked: dict[str, Any] = {}
+    for key, value in params.items():
+        name = ALIASES.get(key, key)
+        if name in checked:
+            raise ConfigurationError(f"{key} and {name} are one parameter, in {where}{file}", remedy="Keep one of them")
+        if name in BY_NAME and not fits(value, BY_NAME[name].kind):
+            raise ConfigurationError(
+                f"{key} in {where}{file} is {value!r:.60}; expected {BY_NAME[name].kind}", remedy="Correct the file"
+            )
+        try:
+            if name in ("timeout", "deadline"):
+                check_seconds(value, name)
+            elif name == "max_retries":
+                check_retries(value)
+        except InvalidInputError as error:
+            raise ConfigurationError(f"in {where}{file}: {error.message}", remedy=error.remedy) from None
+        checked[name] = value
+    return checked
 
 
 def _known(table: Mapping[str, Any], keys: tuple[str, ...], file: str, where: str) -> None:

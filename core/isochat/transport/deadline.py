@@ -7,6 +7,7 @@ monotonic and injectable; nothing here reads the wall clock.
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -61,7 +62,7 @@ class Deadline:
         if left <= 0:
             raise self.passed(phase)
         left = min(left, at_most)
-        return None if left == math.inf else left
+        return None if left == math.inf else min(left, _LONGEST_WAIT)
 
     def passed(self, phase: Phase) -> ChatTimeoutError:
         """The error that says so."""
@@ -74,10 +75,11 @@ class Deadline:
     def run(self, work: Callable[[], T], phase: Phase, at_most: float = math.inf) -> T:
         """Do ``work`` that cannot be interrupted (a name lookup, a login) without waiting past the deadline.
 
-        It runs in a daemon thread that is left behind when the time is over; no more than eight are ever left.
+        It runs in a daemon thread that is left behind when the time is over. Eight run at once, so no more than
+        eight are ever left; whoever finds no place waits for one.
         """
-        wait = self.left(phase, at_most)
-        if not _places.acquire(blocking=False):
+        places = _places
+        if not places.acquire(timeout=self.left(phase, at_most)):
             raise ConnectError(
                 "eight name lookups or logins of this process still hang",
                 remedy="Check the resolver and the login of the host, then call again",
@@ -91,11 +93,11 @@ class Deadline:
             except BaseException as error:  # handed to the waiting thread, whatever it is
                 outcome.append((False, error))
             finally:
-                _places.release()
+                places.release()
                 done.set()
 
         threading.Thread(target=task, name=f"isochat-{phase}", daemon=True).start()
-        if not done.wait(wait):
+        if not done.wait(self.left(phase, at_most)):
             if self.clock.monotonic() < self.at:
                 raise ChatTimeoutError(f"no answer within {at_most:g} s in phase {phase!r}", phase=phase)
             raise self.passed(phase)
@@ -105,4 +107,16 @@ class Deadline:
         raise value  # type: ignore[misc]
 
 
+# What select() takes as a timeout has an end; nobody waits for eleven days.
+_LONGEST_WAIT = 1e6
 _places = threading.BoundedSemaphore(8)
+
+
+def _all_places_free() -> None:
+    global _places
+    _places = threading.BoundedSemaphore(8)
+
+
+if hasattr(os, "register_at_fork"):
+    # The threads that hold places do not come along into a forked child.
+    os.register_at_fork(after_in_child=_all_places_free)

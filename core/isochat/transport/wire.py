@@ -42,6 +42,7 @@ class Wire:
         sent: The exact bytes given to the socket, in the order of sending.
         status, reason, headers, body: The reply; ``None`` until there is one. ``body`` is decompressed.
         failure: What broke the attempt below HTTP.
+        client_call: The client's documented call under way, where the backend has said so.
         reused: Whether the connection had served a request before.
         times: When the attempt was ``begun``, handed to the ``client``, ``sent``, its reply's ``head`` and ``end``
             came, and the client ``returned``: seconds on the deadline's clock.
@@ -78,6 +79,7 @@ class Wire:
         self.headers: list[tuple[str, str]] = []
         self.body: bytes | None = None
         self.failure: ChatError | None = None
+        self.client_call = ""
         self.reused: bool | None = None
         self.times: dict[str, float] = {"begun": deadline.clock.monotonic()}
 
@@ -207,7 +209,7 @@ class Wire:
 
     def cause_of(self, error: BaseException) -> BaseException | None:
         """What to chain the failure to: the library's own exception, if it is not the failure itself."""
-        return error.__cause__ if isinstance(error, ChatError) else error
+        return error if isinstance(error, Exception) and not isinstance(error, ChatError) else error.__cause__
 
     def mark(self, moment: str) -> None:
         """Note the time of ``moment``."""

@@ -5,7 +5,6 @@ Spoken on ``/serving-endpoints/{endpoint}/invocations`` and ``/serving-endpoints
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +24,7 @@ from isochat.results import (
     TextPart,
     ToolCall,
 )
-from isochat.wire_format.content import joined, read_content
+from isochat.wire_format.content import arguments_text, joined, read_content
 from isochat.wire_format.json_text import type_name
 from isochat.wire_format.usage import read_usage, write_usage
 
@@ -78,7 +77,7 @@ def _read_choice(data: Any, position: int) -> Choice:
     index = data.get("index")
     reason = data.get("finish_reason")
     return Choice(
-        index=index if isinstance(index, int) else position,
+        index=index if isinstance(index, int) and not isinstance(index, bool) else position,
         message=_read_message(data["message"], f"{path}.message"),
         finish_reason=None if reason is None else _FINISH_REASONS.get(str(reason), "unknown"),
         raw_finish_reason=None if reason is None else str(reason),
@@ -89,6 +88,9 @@ def _read_choice(data: Any, position: int) -> Choice:
 def _read_message(data: dict[str, Any], path: str) -> Message:
     parts = _read_parts(data, path)
     tool_calls = _read_tool_calls(data.get("tool_calls"), f"{path}.tool_calls")
+    if _PARTS in data:  # written by to_dict(), which has worked all of it out
+        content, reasoning, refusal = (_text_or_none(data.get(k)) for k in ("content", "reasoning_content", "refusal"))
+        return Message(_text_or_none(data.get("role")) or "assistant", content, reasoning, tool_calls, refusal, parts)
     content = joined(parts, TextPart)
     if content is None and data.get("content") == "" and not tool_calls:
         content = ""  # an answer of no words; beside tool calls it means that there is no text
@@ -103,8 +105,8 @@ def _read_message(data: dict[str, Any], path: str) -> Message:
 
 
 def _read_parts(data: dict[str, Any], path: str) -> tuple[Part, ...]:
-    if "parts" in data:  # only to_dict() writes this, where content and reasoning_content do not say it all
-        return tuple(_PART_TYPES[p["type"]](**{k: v for k, v in p.items() if k != "type"}) for p in data["parts"])
+    if _PARTS in data:
+        return _read_written_parts(data[_PARTS], f"{path}.{_PARTS}")
     parts = read_content(data.get("content"), f"{path}.content")
     reasoning, refusal = data.get("reasoning_content"), data.get("refusal")
     if isinstance(reasoning, str) and reasoning and not any(isinstance(p, ReasoningPart) for p in parts):
@@ -112,6 +114,13 @@ def _read_parts(data: dict[str, Any], path: str) -> tuple[Part, ...]:
     if isinstance(refusal, str) and refusal and not any(isinstance(p, RefusalPart) for p in parts):
         parts = (*parts, RefusalPart(refusal))
     return parts
+
+
+def _read_written_parts(written: Any, path: str) -> tuple[Part, ...]:
+    try:
+        return tuple(_PART_TYPES[p["type"]](**{k: v for k, v in p.items() if k != "type"}) for p in written)
+    except (TypeError, KeyError, AttributeError):
+        raise BadResponseError(f"{path} is not what to_dict() writes") from None
 
 
 def _read_tool_calls(data: Any, path: str) -> tuple[ToolCall, ...]:
@@ -126,14 +135,10 @@ def _read_tool_call(data: Any, path: str) -> ToolCall:
     function = data.get("function") if isinstance(data, dict) else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise BadResponseError(f"{path} is no tool call: it names no function")
-    arguments = function.get("arguments")
-    if not isinstance(arguments, str):
-        # Some models answer with an object; the contract is the JSON text of it.
-        arguments = "" if arguments is None else json.dumps(arguments)
     return ToolCall(
         id=_text_or_none(data.get("id")),
         type=_text_or_none(data.get("type")) or "function",
-        function=Function(function["name"], arguments),
+        function=Function(function["name"], arguments_text(function.get("arguments"))),
         extra={k: v for k, v in data.items() if k not in ("id", "type", "function", "index")},
     )
 
@@ -144,6 +149,8 @@ def _text_or_none(value: Any) -> str | None:
 
 # ---------------------------------------------------------------------------------------------- writing
 
+# Only to_dict() writes this field, where content and reasoning_content do not say it all; providers have a "parts".
+_PARTS = "isochat_parts"
 _PART_TYPES: dict[str, Any] = {
     "text": lambda text, citations=(): TextPart(text, tuple(citations)),
     "reasoning": ReasoningPart,
@@ -184,7 +191,7 @@ def _write_answer(message: Message) -> dict[str, Any]:
     if message.tool_calls:
         data["tool_calls"] = [_write_tool_call(call) for call in message.tool_calls]
     if _read_parts(data, "") != message.parts:
-        data["parts"] = [_write_part(part) for part in message.parts]
+        data[_PARTS] = [_write_part(part) for part in message.parts]
     return data
 
 

@@ -6,6 +6,7 @@ Text in ``content`` comes as one string or, from Claude and gpt-oss endpoints, a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -37,7 +38,9 @@ def _read_block(block: Any, path: str) -> Iterable[Part]:
         raise BadResponseError(f"{path} is {type_name(block)}; expected a content block")
     match block.get("type"):
         case "text" | "output_text":
-            citations = block.get("citations") or block.get("annotations") or ()
+            citations = block.get("citations") or block.get("annotations")
+            if not isinstance(citations, list | tuple):
+                citations = ()
             return (TextPart(_text(block, "text", path), tuple(citations), wire=block),)
         case "reasoning":
             return read_reasoning(block, path)
@@ -53,7 +56,10 @@ def _read_block(block: Any, path: str) -> Iterable[Part]:
 def read_reasoning(block: dict[str, Any], path: str) -> tuple[ReasoningPart, ...]:
     """The parts of one ``reasoning`` block or Responses item: readable summaries, or encrypted ones."""
     parts: list[ReasoningPart] = []
-    for index, entry in enumerate(block.get("summary") or block.get("content") or ()):
+    entries = block.get("summary") or block.get("content") or ()
+    if not isinstance(entries, list | tuple):
+        raise BadResponseError(f"{path}.summary is {type_name(entries)}; expected a list of summaries")
+    for index, entry in enumerate(entries):
         where = f"{path}.summary[{index}]"
         if not isinstance(entry, dict):
             raise BadResponseError(f"{where} is {type_name(entry)}; expected a summary")
@@ -65,6 +71,13 @@ def read_reasoning(block: dict[str, Any], path: str) -> tuple[ReasoningPart, ...
     if isinstance(encrypted, str) and encrypted:
         parts.append(ReasoningPart(encrypted=encrypted, wire=block))
     return tuple(parts)
+
+
+def arguments_text(arguments: Any) -> str:
+    """A tool call's arguments as JSON text; some models answer with the object itself."""
+    if isinstance(arguments, str):
+        return arguments
+    return "" if arguments is None else json.dumps(arguments)
 
 
 def joined(parts: Iterable[Part], kind: type[TextPart] | type[ReasoningPart] | type[RefusalPart]) -> str | None:

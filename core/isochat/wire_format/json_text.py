@@ -80,11 +80,16 @@ def check_sendable(value: Any, path: str, depth: int = 0) -> None:
                 raise InvalidInputError(f"{path} is {value}, which JSON cannot carry", remedy="Pass a finite number")
         case dict() | list() | tuple():
             if depth > _MAX_DEPTH:
-                raise InvalidInputError(f"{path} is nested deeper than {_MAX_DEPTH} levels, or contains itself")
+                raise InvalidInputError(
+                    f"{path[:80]}... is nested deeper than {_MAX_DEPTH} levels, or contains itself",
+                    remedy="Flatten it, or pass it as JSON text",
+                )
             if isinstance(value, dict):
                 for key, item in value.items():
                     if not isinstance(key, str):
-                        raise InvalidInputError(f"{path} has the key {key!r}, which is no string")
+                        raise InvalidInputError(f"{path} has the key {key!r}; expected a string")
+                    if not key.isascii():
+                        check_sendable(key, f"a key of {path}")
                     check_sendable(item, f"{path}.{key}", depth + 1)
             else:
                 for index, item in enumerate(value):

@@ -24,7 +24,7 @@ from isochat.results import (
     TextPart,
     ToolCall,
 )
-from isochat.wire_format.content import joined, read_content, read_reasoning
+from isochat.wire_format.content import arguments_text, joined, read_content, read_reasoning
 from isochat.wire_format.json_text import type_name
 from isochat.wire_format.usage import read_usage
 
@@ -50,7 +50,7 @@ def read_response(data: Any, meta: Meta = _NO_META) -> ChatResult:
     return ChatResult(
         id=reply_id if isinstance(reply_id, str) else None,
         model=model if isinstance(model, str) else None,
-        created=created if isinstance(created, int | float) else None,
+        created=created if isinstance(created, int | float) and not isinstance(created, bool) else None,
         choices=(Choice(message=message, finish_reason=reason, raw_finish_reason=raw_reason, logprobs=logprobs),),
         usage=read_usage(data.get("usage")),
         meta=meta,
@@ -62,7 +62,7 @@ def _read_output(output: Sequence[Any]) -> tuple[Message, Any]:
     calls: list[ToolCall] = []
     content: str | None = None
     logprobs: list[Any] = []
-    answered = {item.get("call_id") for item in output if _type(item) == "function_call_output"}
+    answered = {_call_id(item) for item in output if _type(item) == "function_call_output"} - {None}
     for index, item in enumerate(output):
         path = f"output[{index}]"
         match _type(item):
@@ -73,11 +73,11 @@ def _read_output(output: Sequence[Any]) -> tuple[Message, Any]:
                 text = joined(blocks, TextPart)
                 content = content if text is None else text
                 for block in item.get("content") or ():
-                    if isinstance(block, dict) and block.get("logprobs"):
+                    if isinstance(block, dict) and isinstance(block.get("logprobs"), list):
                         logprobs.extend(block["logprobs"])
             case "reasoning":
                 parts.extend(read_reasoning(item, path))
-            case "function_call" if item.get("call_id") not in answered:
+            case "function_call" if _call_id(item) not in answered:
                 calls.append(_read_call(item, path))
             case None:
                 raise BadResponseError(f"{path} is {type_name(item)}; expected an item with a type")
@@ -99,14 +99,19 @@ def _type(item: Any) -> str | None:
     return str(item.get("type") or "unknown") if isinstance(item, dict) else None
 
 
+def _call_id(item: Mapping[str, Any]) -> str | None:
+    found = item.get("call_id") or item.get("id")
+    return found if isinstance(found, str) else None
+
+
 def _read_call(item: dict[str, Any], path: str) -> ToolCall:
     name, arguments = item.get("name"), item.get("arguments")
     if not isinstance(name, str):
         raise BadResponseError(f"{path} is a function_call without a name")
     known = ("id", "call_id", "type", "name", "arguments", "status")
     return ToolCall(
-        id=item.get("call_id") or item.get("id"),
-        function=Function(name, arguments if isinstance(arguments, str) else ""),
+        id=_call_id(item),
+        function=Function(name, arguments_text(arguments)),
         extra={k: v for k, v in item.items() if k not in known},
     )
 

@@ -1,0 +1,122 @@
+"""Where might the token show? Nowhere: not in an error, a repr, a pickle, a log, a traceback with its cause."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import pickle
+import socket
+import traceback
+from typing import Any
+
+import pytest
+
+import isochat
+from isochat_workspace import Workspace
+
+TOKEN = "dapi-of-the-test"
+SPELLINGS = {
+    "plain": TOKEN,
+    "base64": base64.b64encode(TOKEN.encode()).decode(),
+    "basic": base64.b64encode(f"token:{TOKEN}".encode()).decode(),
+}
+
+
+def echo(status: str, spelling: str, reply: Any) -> Any:
+    body = f'{{"error_code": "X", "message": "You sent Bearer {SPELLINGS[spelling]}"}}'.encode()
+    return lambda connection, server: connection.sendall(reply(status, body, "X-Request-Id: r"))
+
+
+def shown(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error)) + repr(error) + str(vars(error))
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("status", ["400 Bad", "403 No", "500 Oops", "200 OK"])
+def test_a_body_that_echoes_the_token(
+    status: str, spelling: str, backend: str, serve: Any, make_client: Any, reply: Any
+) -> None:
+    server = serve(echo(status, spelling, reply))
+    with pytest.raises(isochat.StatusError) as raised:
+        make_client(backend, server, max_retries=0).chat("Hi")
+
+    error = raised.value
+    assert "You sent Bearer [token]" in str(error)
+    assert SPELLINGS[spelling] not in shown(error)
+    assert SPELLINGS[spelling] not in shown(pickle.loads(pickle.dumps(error)))
+    assert SPELLINGS[spelling] not in str(error.body)
+
+
+@pytest.mark.parametrize("start", [b"", b"<p>" + b"x" * 1990, b"{" + b" " * 190])
+def test_a_page_that_echoes_the_token(start: bytes, backend: str, serve: Any, make_client: Any, reply: Any) -> None:
+    # Also where the quotation is cut in the middle of the token.
+    page = reply("200 OK", start + TOKEN.encode() + b" is what you sent")
+    with pytest.raises(isochat.BadResponseError) as raised:
+        make_client(backend, serve(lambda c, s: c.sendall(page)), max_retries=0).chat("Hi")
+
+    assert TOKEN[:7] not in shown(raised.value)
+
+
+def test_a_redirect_that_echoes_the_token(backend: str, serve: Any, make_client: Any, reply: Any) -> None:
+    moved = reply("302 Found", b"", f"Location: https://x.example/login?token={TOKEN}")
+    with pytest.raises(isochat.RedirectRefusedError) as raised:
+        make_client(backend, serve(lambda c, s: c.sendall(moved)), max_retries=0).chat("Hi")
+
+    assert TOKEN not in shown(raised.value)
+
+
+def test_a_server_that_echoes_all(backend: str, serve: Any, make_client: Any) -> None:
+    def script(connection: socket.socket, server: Any) -> None:
+        connection.sendall(server.requests[-1])
+
+    with pytest.raises(isochat.ProtocolError) as raised:
+        make_client(backend, serve(script), max_retries=0).chat("Hi")
+
+    assert TOKEN not in shown(raised.value)
+
+
+def test_repr_of_a_client(backend: str, workspace: Workspace, make_client: Any) -> None:
+    client = make_client(backend, workspace)
+    client.chat("Hi")
+
+    assert repr(client) == f"Client({backend!r}, endpoint='scripted')"
+
+
+def test_a_client_does_not_pickle(workspace: Workspace, make_client: Any) -> None:
+    with pytest.raises(isochat.ConfigurationError, match="does not pickle"):
+        pickle.dumps(make_client("rest", workspace))
+
+
+def test_repr_of_what_holds_the_token(workspace: Workspace, make_client: Any) -> None:
+    from isochat.transport.tap import recording
+
+    client = make_client("rest", workspace)
+    with recording() as wires:
+        client.chat("Hi")
+    holders = [wires[0], client._credentials, client._settings, client._pools, wires[0].redactor]
+
+    assert [workspace.token in repr(holder) for holder in holders] == [False] * 5
+
+
+def test_a_result_does_not_hold_the_token(backend: str, workspace: Workspace, make_client: Any) -> None:
+    result = make_client(backend, workspace).chat("Hi")
+
+    assert workspace.token.encode() not in pickle.dumps(result)
+    assert workspace.token not in repr(result) + repr(result.meta)
+
+
+def test_the_log_has_neither_token_nor_prompt(
+    backend: str, workspace: Workspace, make_client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, logger="isochat"):
+        make_client(backend, workspace).chat("a private question")
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("isochat")]
+
+    assert [line.partition(":")[0] for line in lines if line.startswith("attempt")] == [f"attempt 1 by {backend}"]
+    assert not [line for line in lines if workspace.token in line or "private" in line]
+
+
+def test_no_log_by_default() -> None:
+    logger = logging.getLogger("isochat")
+
+    assert (logger.level, [type(handler) for handler in logger.handlers]) == (logging.NOTSET, [logging.NullHandler])
