@@ -135,3 +135,13 @@ def test_a_reader_that_leaves_is_no_failure(workspace):
     ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, env=dict(os.environ))
 
     assert ran.stderr == ""
+
+
+def test_a_file_without_a_default_target_is_left_alone_unless_one_is_named(isochat_cli, workspace, tmp_path):
+    (tmp_path / "isochat.toml").write_text('[targets.d]\nendpoint = "scripted"\nbackend = "mlflow"\n')
+
+    plain = isochat_cli("chat", "--json", "--endpoint", "scripted", "Hello")
+    named = isochat_cli("chat", "--json", "--target", "d", "Hello")
+
+    assert json.loads(plain.out)["meta"]["backend"] == "rest"
+    assert json.loads(named.out)["meta"]["backend"] == "mlflow"

@@ -399,3 +399,13 @@ def test_a_login_that_cannot_be_is_said_in_one_line(workspace: Workspace, clean_
         client.chat("Hi")
 
     assert (raised.value.attempts, "\n" in str(raised.value)) == (0, False)
+
+
+def test_a_file_that_names_no_target_is_no_answer_to_the_question_for_one(tmp_path: Path) -> None:
+    file = tmp_path / "isochat.toml"
+    file.write_text('[targets.dev]\nendpoint = "e"\n', encoding="utf-8")
+
+    with pytest.raises(isochat.ConfigurationError, match="names no default_target") as caught:
+        isochat.Client(host="https://x.example", token="t", config_file=file)
+
+    assert caught.value.remedy == "Name a target: dev"

@@ -24,7 +24,7 @@ def config() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def show(target: str | None, as_json: bool) -> None:
     """Print the settings in force and where each comes from; secrets are masked."""
-    settings = resolve({}, target=target, config_file=config_file_here())
+    settings = resolve({}, target=target, config_file=config_file_here(target))
     rows: list[tuple[str, Any, str]] = [
         (name, _masked(name, settings[name]), settings.sources[name].name) for name in BY_NAME
     ]

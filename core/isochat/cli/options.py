@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import click
 
 from isochat.client import Client
+from isochat.config.targets import names_default
 from isochat.errors import ConfigurationError
 from isochat.plugins import command_plugins
 
@@ -108,7 +109,7 @@ def opened(
     if not local:
         if model is not None:
             raise ConfigurationError("--model goes with --local", remedy="Name an endpoint= of the workspace instead")
-        file = config_file_here()
+        file = config_file_here(target)
         client = {"target": target, "endpoint": endpoint, "host": host, "profile": profile, "config_file": file}
         yield Where({name: value for name, value in client.items() if value is not None}, config_file=file)
         return
@@ -135,17 +136,23 @@ def _local_workspace(model: str) -> Any:
     raise ConfigurationError("no local workspace is installed", remedy="pip install 'isochat[local]'")
 
 
-def config_file_here() -> str | None:
+def config_file_here(target: str | None) -> str | None:
     """``isochat.toml``, or a ``pyproject.toml`` with a ``[tool.isochat]``, of the working directory.
 
-    Only the command line looks here: a library must not take settings from wherever it happens to run.
+    Only the command line looks here: a library must not take settings from wherever it happens to run. A file that
+    names no default target is of use to those alone who name one.
     """
     if os.environ.get("ISOCHAT_CONFIG"):
         return None
-    if Path("isochat.toml").is_file():
-        return "isochat.toml"
+    file = "isochat.toml" if Path("isochat.toml").is_file() else "pyproject.toml" if _has_section() else None
+    if file is not None and (target or os.environ.get("ISOCHAT_TARGET") or names_default(file)):
+        return file
+    return None
+
+
+def _has_section() -> bool:
     try:
         data = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    return "pyproject.toml" if "isochat" in data.get("tool", {}) else None
+        return False
+    return "isochat" in data.get("tool", {})

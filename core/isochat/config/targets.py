@@ -57,8 +57,20 @@ def find(name: str | None, config_file: str | os.PathLike[str] | None) -> Target
     data = _read(path)
     name = name or data.get("default_target")
     if name is None:
-        return None
+        raise ConfigurationError(
+            f"{path} names no default_target, and no target is asked for",
+            remedy=f"Name a target: {', '.join(data.get('targets', {})) or 'the file has none yet'}",
+        )
     return _assemble(str(name), data, str(path))
+
+
+def names_default(path: str) -> bool:
+    """Whether the file says which target to take where none is asked for.
+
+    Raises:
+        ConfigurationError: a mistake in the file.
+    """
+    return "default_target" in _read(Path(path))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from isochat.transport.wire import Wire
 
 _POOL_CLASSES: Mapping[str, Any] = {"http": HttpPool, "https": HttpsPool}
-_DEFAULT_CONNECTIONS = 64
+# Idle connections kept where no bound is asked for: so many that urllib3 never logs of a full pool.
+_KEPT_CONNECTIONS = 1024
 
 
 class Pools:
@@ -94,7 +95,7 @@ class Pools:
 
     def _new_manager(self, scheme: str, proxy: str | None) -> urllib3.PoolManager:
         options: dict[str, Any] = {
-            "maxsize": self._max_connections or _DEFAULT_CONNECTIONS,
+            "maxsize": self._max_connections or _KEPT_CONNECTIONS,
             "block": self._max_connections is not None,
         }
         if scheme == "https":  # the system's certificates take longer to load than a local call
