@@ -25,7 +25,9 @@ class HttpReply:
 
     def header_pairs(self) -> tuple[tuple[str, str], ...]:
         """The headers as pairs in the order given."""
-        return tuple(self.headers.items() if isinstance(self.headers, Mapping) else self.headers)
+        if isinstance(self.headers, Mapping):
+            return tuple(self.headers.items())
+        return tuple(self.headers)
 
 
 def json_reply(status: int, body: Any, request_id: str, *headers: tuple[str, str]) -> HttpReply:

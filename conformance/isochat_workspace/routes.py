@@ -31,7 +31,9 @@ _TABLE: tuple[tuple[str, str, Operation, Surface], ...] = (
     ("GET", rf"/api/2\.0/serving-endpoints/{_NAME}", "get", "workspace"),
     ("GET", r"/\.well-known/databricks-config", "host_metadata", "workspace"),
 )
-_ROUTES = tuple((method, re.compile(path), op, surface) for method, path, op, surface in _TABLE)
+_ROUTES: tuple[tuple[str, re.Pattern[str], Operation, Surface], ...] = tuple(
+    (method, re.compile(path), op, surface) for method, path, op, surface in _TABLE
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
