@@ -27,7 +27,7 @@ class HttpReply:
         """The headers as pairs in the order given."""
         if isinstance(self.headers, Mapping):
             return tuple(self.headers.items())
-        return tuple(self.headers)
+        return tuple((name, value) for name, value in self.headers)
 
 
 def json_reply(status: int, body: Any, request_id: str, *headers: tuple[str, str]) -> HttpReply:
