@@ -7,7 +7,7 @@ import email.utils
 import json
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 
@@ -26,8 +26,8 @@ class HttpReply:
     def header_pairs(self) -> tuple[tuple[str, str], ...]:
         """The headers as pairs in the order given."""
         if isinstance(self.headers, Mapping):
-            return tuple(self.headers.items())
-        return tuple((name, value) for name, value in self.headers)
+            return tuple(cast(Mapping[str, str], self.headers).items())
+        return tuple(self.headers)
 
 
 def json_reply(status: int, body: Any, request_id: str, *headers: tuple[str, str]) -> HttpReply:
