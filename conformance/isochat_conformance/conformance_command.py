@@ -6,7 +6,7 @@ import difflib
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import click
 from rich.console import Console
@@ -62,12 +62,14 @@ def _run(backend: str, cases: Sequence[Case], *, show_progress: bool) -> list[Ou
         raise click.ClickException(str(error)) from error
     console = Console(stderr=True)
     outcomes = []
-    hidden = not show_progress or not console.is_terminal
-    with bench, Progress(console=console, transient=True, disable=hidden) as progress:
-        task = progress.add_task(backend, total=len(cases))
+    shown = show_progress and console.is_terminal
+    # Not Progress(disable=True): rich 13 ends even that with an empty line in a pipe.
+    with bench, Progress(console=console, transient=True) if shown else nullcontext() as progress:
+        task = progress.add_task(backend, total=len(cases)) if progress else None
         for case in cases:
             outcomes.append(bench.run(backend, case))
-            progress.advance(task)
+            if progress is not None and task is not None:
+                progress.advance(task)
     return outcomes
 
 
