@@ -1,6 +1,7 @@
 """Is what the README shows true?"""
 
 import doctest
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import isochat
+from isochat_conformance.case import load_cases
+from isochat_conformance.engine import Bench
 from isochat_workspace import Workspace
 
 README = Path(__file__).parent.parent / "README.md"
@@ -60,10 +63,12 @@ def test_the_configuration_of_the_readme_is_valid(target, tmp_path, monkeypatch)
     assert sent.get("temperature") == {"dev": None, "prod": 0.1}[target]
 
 
-def test_the_backend_of_the_readme_is_a_backend():
+def test_the_backend_of_the_readme_passes_the_suite():
     code = next(block for block in blocks("python") if "class Mine" in block)
-    names = {"my_encode": None}
-
+    names = {"my_encode": lambda body: json.dumps(body).encode(), "my_decode": json.loads}
     exec(compile(code, "README", "exec"), names)
 
-    assert issubclass(names["isochat_backend"](), isochat.Backend)
+    with Bench() as bench:
+        outcomes = bench.run_all(names["isochat_backend"](), load_cases())
+
+    assert {outcome.case: outcome.findings for outcome in outcomes if not outcome.passed} == {}

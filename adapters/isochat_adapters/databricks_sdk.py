@@ -30,7 +30,8 @@ class DatabricksSDK(Backend):
     """``serving_endpoints.query`` of the Databricks SDK."""
 
     name: ClassVar[str] = "databricks-sdk"
-    capabilities: ClassVar[Capabilities] = Capabilities(api="chat-completions")
+    capabilities: ClassVar[Capabilities] = Capabilities(api="chat-completions", surface="invocations")
+    options: ClassVar[frozenset[str]] = frozenset({"served_model"})
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -47,13 +48,13 @@ class DatabricksSDK(Backend):
             if messages is not None and self._takes(request.body):
                 call = wire.client_call = "serving_endpoints.query"
                 native = self._client.serving_endpoints.query(
-                    name=request.endpoint, **{**request.body, "messages": messages}
+                    name=request.path, **{**request.body, "messages": messages}
                 )
             else:
                 call = wire.client_call = "api_client.do"
                 native = self._client.api_client.do(
                     "POST",
-                    f"/serving-endpoints/{request.endpoint}/invocations",
+                    f"/serving-endpoints/{request.path}/invocations",
                     headers=_DO_HEADERS,
                     body=request.body,
                 )

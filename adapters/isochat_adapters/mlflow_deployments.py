@@ -15,13 +15,14 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from types import FunctionType, SimpleNamespace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from isochat.backend import Backend, Capabilities, Reply, Setup
 from isochat.errors import PluginError
 from isochat.hookspecs import hookimpl
 from isochat.request import Request
+from isochat_adapters.private_globals import unused, with_globals
 from isochat_adapters.requests_adapter import carried_by, workspace_client
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ class MlflowDeployments(Backend):
     """``predict`` of MLflow's Databricks deployment client."""
 
     name: ClassVar[str] = "mlflow"
-    capabilities: ClassVar[Capabilities] = Capabilities(api="chat-completions")
+    capabilities: ClassVar[Capabilities] = Capabilities(api="chat-completions", surface="invocations")
+    options: ClassVar[frozenset[str]] = frozenset({"served_model"})
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -44,7 +46,7 @@ class MlflowDeployments(Backend):
     def complete(self, request: Request, wire: Wire) -> Reply:
         wire.client_call = "predict"
         with carried_by(wire):
-            native = self._client.predict(endpoint=request.endpoint, inputs=request.body)
+            native = self._client.predict(endpoint=request.path, inputs=request.body)
         return Reply(
             status=wire.status or 0,
             headers=wire.headers,
@@ -63,7 +65,7 @@ def _deploy_client(setup: Setup) -> Any:
     creds = host_creds(setup.host, **options)
     workspace = workspace_client(setup)
     http_request = functools.partial(
-        _with_globals(
+        _private(
             rest_utils.http_request,
             {"get_workspace_client": lambda *args, **kwargs: workspace},
             _side_effects(rest_utils),
@@ -75,7 +77,7 @@ def _deploy_client(setup: Setup) -> Any:
 
     class PrivateClient(base):  # type: ignore[misc, valid-type]
         # MLflow's own timeouts do not hold here; it need not warn about what the environment says of them.
-        _call_endpoint = _with_globals(
+        _call_endpoint = _private(
             base._call_endpoint, private, {"validate_deployment_timeout_config": lambda *args: None}
         )
 
@@ -106,22 +108,18 @@ def _side_effects(rest_utils: Any) -> dict[str, Any]:
     }
     retry = "_retry_databricks_sdk_call_with_exponential_backoff"
     if hasattr(rest_utils, retry):
-        quiet[retry] = _with_globals(getattr(rest_utils, retry), {}, {"_logger": _silent})
+        quiet[retry] = _private(getattr(rest_utils, retry), {}, {"_logger": _silent})
     return quiet
 
 
-def _with_globals(
-    function: Callable[..., Any], needed: Mapping[str, Any], welcome: Mapping[str, Any] | None = None
-) -> Any:
-    """The same code as ``function``, run with other values for some of its module's globals.
+def _private(function: Callable[..., Any], needed: Mapping[str, Any], welcome: Mapping[str, Any] | None = None) -> Any:
+    """``function`` with other values for some of its globals.
 
     Args:
         needed: Names that the code must use, or this is not the version it was written for.
         welcome: Names that it may use.
     """
-    function = inspect.unwrap(function)  # MLflow 2 decorates some of them
-    assert isinstance(function, FunctionType)
-    missing = [name for name in needed if name not in function.__code__.co_names]
+    missing = unused(function, needed)
     if missing:
         import mlflow
 
@@ -129,15 +127,7 @@ def _with_globals(
             f"mlflow {mlflow.__version__} has moved {', '.join(missing)} out of {function.__qualname__}",
             remedy="pip install 'isochat[mlflow]' for a version that is known to work",
         )
-    copy = FunctionType(
-        function.__code__,
-        {**function.__globals__, **(welcome or {}), **needed},
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
-    )
-    copy.__kwdefaults__ = function.__kwdefaults__
-    return copy
+    return with_globals(function, {**(welcome or {}), **needed})
 
 
 @hookimpl

@@ -13,7 +13,9 @@ class OpenAIChat(OpenAIBackend):
     """``OpenAI(...).chat.completions.create``."""
 
     name: ClassVar[str] = "openai-chat"
-    capabilities: ClassVar[Capabilities] = Capabilities(api="chat-completions")
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        api="chat-completions", surface="chat/completions", routes=("serving-endpoints", "ai-gateway")
+    )
     client_call: ClassVar[str] = "chat.completions.create"
 
     @staticmethod

@@ -13,7 +13,9 @@ class OpenAIResponses(OpenAIBackend):
     """``OpenAI(...).responses.create``."""
 
     name: ClassVar[str] = "openai-responses"
-    capabilities: ClassVar[Capabilities] = Capabilities(api="responses")
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        api="responses", surface="responses", routes=("serving-endpoints", "ai-gateway")
+    )
     client_call: ClassVar[str] = "responses.create"
 
     @staticmethod

@@ -13,10 +13,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import FunctionType, MethodType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from isochat.backend import Setup
 from isochat.errors import ConfigurationError, PluginError
+from isochat_adapters.private_globals import with_globals
 
 if TYPE_CHECKING:
     from isochat.transport.wire import Wire
@@ -60,6 +62,7 @@ def workspace_client(setup: Setup) -> Any:
             f"databricks-sdk {__version__} keeps its HTTP session where isochat does not find it",
             remedy="pip install 'isochat[databricks-sdk]' for a version that is known to work",
         )
+    _quieten(client)
     session.trust_env = False
     session.adapters.clear()
     adapter = _adapter()
@@ -74,6 +77,35 @@ def _session(client: Any) -> Any:
     api_client = client.api_client
     session = getattr(getattr(api_client, "_api_client", api_client), "_session", None)
     return session if isinstance(session, requests.Session) else None
+
+
+def _quieten(client: Any) -> None:
+    """Keep the SDK's error parser from setting up the host's root logger.
+
+    It logs by the functions of the module ``logging``, and these put a handler on a root logger that has none: the
+    host's own ``basicConfig`` would do nothing afterwards. This parser is the one of a client that only isochat holds.
+    """
+    parser: Any = getattr(getattr(client.api_client, "_api_client", client.api_client), "_error_parser", None)
+    if parser is None:
+        return
+    silent = {"logging": SimpleNamespace(debug=lambda *args, **kwargs: None)}
+    for member in ("_error_parsers", "_error_customizers"):
+        setattr(parser, member, [_silenced(step, silent) for step in getattr(parser, member, ())])
+    parser.get_api_error = MethodType(with_globals(type(parser).get_api_error, silent), parser)
+
+
+def _silenced(step: Any, silent: dict[str, Any]) -> Any:
+    kind = type(step)
+    methods: dict[str, Any] = {}
+    for name, value in vars(kind).items():
+        if isinstance(value, FunctionType):
+            methods[name] = with_globals(value, silent)
+        elif isinstance(value, classmethod | staticmethod):
+            methods[name] = type(value)(with_globals(value.__func__, silent))
+    quiet: Any = type(kind.__name__, (kind,), methods)
+    copy = object.__new__(quiet)
+    copy.__dict__.update(step.__dict__)
+    return copy
 
 
 def _config(setup: Setup) -> Any:

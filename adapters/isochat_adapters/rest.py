@@ -25,21 +25,29 @@ class Rest(Backend):
     """The wire itself, without a client library."""
 
     name: ClassVar[str] = "rest"
-    capabilities: ClassVar[Capabilities] = Capabilities(api="chat-completions")
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        api="chat-completions", surface="invocations", routes=("serving-endpoints", "ai-gateway")
+    )
+    options: ClassVar[frozenset[str]] = frozenset({"served_model"})
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self._encoder = msgspec.json.Encoder()
 
     def complete(self, request: Request, wire: Wire) -> Reply:
-        url = f"{self.setup.api_base}/{request.endpoint}/invocations"
-        body = wire.exchange("POST", url, _HEADERS, self._encode(request.body))
+        if self.setup.route == "ai-gateway":  # it knows OpenAI-style paths alone
+            path, asked = "chat/completions", {"model": request.endpoint, **request.body}
+            wire.client_call = "POST chat/completions"
+        else:
+            path, asked = f"{request.path}/invocations", request.body
+            wire.client_call = "POST invocations"
+        body = wire.exchange("POST", f"{self.setup.api_base}/{path}", _HEADERS, self._encode(asked))
         return Reply(
             status=wire.status or 0,
             headers=wire.headers,
             body=body,
             native=lambda: decode(body),
-            client_call="POST invocations",
+            client_call=wire.client_call,
         )
 
     def _encode(self, body: dict[str, Any]) -> bytes:

@@ -92,6 +92,8 @@ def _check_error_fields(error: ChatError, expected: ExpectedError) -> Iterator[s
             yield f"the error's {name} is {shown(found)}, expected {shown(wanted)}"
     if expected.message not in error.message:
         yield f"the error's message is {shown(error.message)}, expected one with {shown(expected.message)}"
+    if expected.remedy is not None and expected.remedy not in (error.remedy or ""):
+        yield f"the error's remedy is {shown(error.remedy)}, expected one with {shown(expected.remedy)}"
 
 
 def _check_located(error: ChatError, case: Case, backend: str, attempts: int) -> Iterator[str]:

@@ -8,7 +8,8 @@
         backend = "mine"
 
 Each case is a test of its own, ``TestMine::test_case[messages-string]``; a failing one says in words what is wrong and
-what to mend. What a backend cannot do yet goes into ``gaps``, with the reason::
+what to mend. One whose endpoint does not answer on the backend's path is skipped, with that reason. What a backend
+cannot do yet goes into ``gaps``, with the reason::
 
         gaps = {"answer-byte-order-mark": "notyet: the client hands out no bytes"}
 """
@@ -59,6 +60,8 @@ class BackendConformance:
         """The backend does what the case demands."""
         __tracebackhide__ = True
         outcome = self._bench.run(self.backend, case)
+        if outcome.not_applicable is not None:
+            pytest.skip(f"not applicable: {outcome.not_applicable}")
         reason = self.gaps.get(case.id)
         if reason is None:
             if outcome.findings:

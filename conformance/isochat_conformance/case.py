@@ -14,9 +14,15 @@ from typing import Any
 
 import msgspec
 
+from isochat.backend import Surface
 from isochat.request import Api, OnUnsupported
 
-APIS: tuple[Api, ...] = ("chat-completions", "responses")
+# By API, the paths on which it is spoken.
+SURFACES: Mapping[Api, tuple[Surface, ...]] = {
+    "chat-completions": ("invocations", "chat/completions"),
+    "responses": ("responses",),
+}
+APIS: tuple[Api, ...] = tuple(SURFACES)
 
 
 class CaseError(ValueError):
@@ -28,10 +34,18 @@ class _Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Ask(_Data, frozen=True, kw_only=True):
-    """The arguments of ``Client.chat``, and the client's setting ``on_unsupported``."""
+    """The arguments of ``Client.chat``, and what the client was made with.
+
+    Attributes:
+        unset: Names of parameters given as ``isochat.UNSET``, which JSON has no word for.
+        target_params: Parameters of the client's target: numbers, booleans, texts and lists of these.
+        on_unsupported: The client's setting of that name.
+    """
 
     messages: Any
     params: dict[str, Any] = {}
+    unset: tuple[str, ...] = ()
+    target_params: dict[str, int | float | bool | str | list[int | float | bool | str]] = {}
     on_unsupported: OnUnsupported = "raise"
 
 
@@ -75,10 +89,11 @@ class ExpectedMeta(_Data, frozen=True, kw_only=True):
 
 
 class ExpectedError(_Data, frozen=True, kw_only=True):
-    """An error of :mod:`isochat.errors`, field by field. ``message`` is a part of the error's message."""
+    """An error of :mod:`isochat.errors`, field by field. ``message`` and ``remedy`` are parts of its."""
 
     cls: str = msgspec.field(name="class")
     message: str
+    remedy: str | None = None
     status_code: int
     retryable: bool
     may_have_executed: bool
@@ -109,6 +124,9 @@ class Case(_Data, frozen=True, kw_only=True):
         doc: What it proves, and what to mend where it fails.
         source: Where its shapes come from.
         carried_by: The APIs that can express it. On any other the request must be refused before it is sent.
+        served_on: The paths on which this kind of endpoint answers; left out, all that speak an API of ``carried_by``.
+            Any other path may have the words for the request and still reach no such endpoint: nothing can be asserted
+            there, and the case is not applicable.
         clients_may_err: Why a client's own parser may fail at this reply or read something else; the loss list then
             says what. Without it, ``meta.native`` must be readable and contradict nothing.
     """
@@ -121,7 +139,15 @@ class Case(_Data, frozen=True, kw_only=True):
     wire: dict[Api, WireRequest]
     reply: dict[Api, ServerReply]
     expect: Expectation
+    served_on: tuple[Surface, ...] = ()
     clients_may_err: str | None = None
+
+    def not_applicable(self, surface: Surface | None) -> str | None:
+        """Why nothing can be asserted of a backend that asks on ``surface``; ``None`` where something can."""
+        if not self.served_on or surface in self.served_on:
+            return None
+        asks = "does not say on which path it asks" if surface is None else f"asks on {surface}"
+        return f"the endpoint answers on {' and '.join(self.served_on)} alone; this backend {asks}"
 
 
 @functools.cache
@@ -186,6 +212,12 @@ def _problems(case: Case) -> Iterator[str]:
     for name, by_api in (("wire", case.wire), ("reply", case.reply)):
         if set(by_api) != carried:
             yield f"{name} must be given for exactly the APIs of carried_by"
+    for api in carried:
+        if case.served_on and not set(case.served_on) & set(SURFACES[api]):
+            yield f"served_on names no path that speaks {api}, which carried_by names"
+    for surface in case.served_on:
+        if not any(surface in SURFACES[api] for api in carried):
+            yield f"served_on names {surface}, which speaks no API of carried_by"
     for api, reply in case.reply.items():
         if (reply.text is None) == (reply.json is msgspec.UNSET):
             yield f"the reply for {api} must have either json or text"

@@ -8,7 +8,7 @@ of the bare client, and is listed.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -18,12 +18,12 @@ from isochat.comparison import losses
 from isochat.errors import BadResponseError
 from isochat.request import Api
 from isochat.results import ChatResult
-from isochat.wire_format import chat_completions, responses
+from isochat.wire_format.replies import read_reply
 
-_READERS: Mapping[Api, Callable[[Any], ChatResult]] = {
-    "chat-completions": chat_completions.read_completion,
-    "responses": responses.read_response,
-}
+# What the result reads of a reply; its other fields at the top (custom_outputs, databricks_output) stay in meta.raw.
+_READ = frozenset(
+    {"id", "object", "created", "created_at", "model", "choices", "output", "messages", "usage", "status"}
+)
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +47,8 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
 def prove(backend: Backend, result: ChatResult, clients_may_err: bool) -> Proof:
     """Read ``result.meta.native`` and compare it with ``result``."""
     told, _ = losses(result, None)
+    unread = _unread(result.meta.raw)
+    told += [f"meta.raw.{name}" for name in unread]
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         try:
@@ -64,16 +66,23 @@ def prove(backend: Backend, result: ChatResult, clients_may_err: bool) -> Proof:
     if problem is not None and not clients_may_err:
         findings.append(f"what held_by() gives for meta.native is no answer: {problem}")
     lost, contradictions = losses(result, answer)
+    lost += [f"meta.raw.{name}" for name in unread if name not in (held or {})]
     altered = tuple((one.path, str(one)) for one in contradictions)
     if not clients_may_err:
         findings += [f"the client's own object contradicts the result (result != client): {one}" for _, one in altered]
     return Proof(findings=tuple(findings), lost=tuple(lost), altered=altered, told=tuple(told), unreadable=problem)
 
 
+def _unread(raw: Any) -> list[str]:
+    if not isinstance(raw, Mapping):
+        return []
+    return [name for name, value in raw.items() if name not in _READ and value not in (None, {}, [])]
+
+
 def _read(held: Mapping[str, Any] | None, api: Api) -> tuple[ChatResult | None, str | None]:
     if held is None:
         return None, "it holds nothing"
     try:
-        return _READERS[api](held), None
+        return read_reply(held, api), None
     except BadResponseError as error:
         return None, error.message

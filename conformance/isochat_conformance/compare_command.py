@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +12,7 @@ from rich.console import Console
 
 from isochat import plugins
 from isochat.cli import exits
-from isochat.cli.options import Where, conversation, opened, parameter_options, parameters, where_options
+from isochat.cli.options import Where, conversation, opened, parameter_options, parameters, read_prompt, where_options
 from isochat.errors import ConfigurationError
 from isochat.hookspecs import hookimpl
 from isochat_conformance.compare import Comparison, Row
@@ -47,7 +47,7 @@ def compare(
     Sends max_tokens 64 and temperature 0 unless told otherwise. Exits 1 when results differ and says in which field.
     """
     params = parameters(max_tokens or _MAX_TOKENS, temperature or _TEMPERATURE, top_p, stop)
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = read_prompt(prompt)
     names = _chosen(backends)
     console = Console(stderr=True)
     with console.status("") if console.is_terminal and not as_json else _Quiet() as status:
@@ -63,7 +63,7 @@ def compare(
     if as_json:
         click.echo(json.dumps(as_json_document(comparison, place, logged), ensure_ascii=False))
     else:
-        print_report(report_console(), comparison, place, logged)
+        _print(comparison, place, logged)
     return _exit_code(comparison)
 
 
@@ -107,10 +107,16 @@ def _exit_code(comparison: Comparison) -> int:
     return exits.OK
 
 
-def report_console() -> Console:
-    """The terminal, or a pipe with room enough that lines are not cut."""
+def _print(comparison: Comparison, place: dict[str, Any], logged: list[str]) -> None:
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
+    if console.is_terminal:
+        print_report(console, comparison, place, logged)
+        return
+    # A pipe: room enough that little is cut, and no blanks at the ends of lines.
+    wide = Console(highlight=False, width=int(os.environ.get("COLUMNS") or _PIPE_WIDTH))
+    with wide.capture() as captured:
+        print_report(wide, comparison, place, logged)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 class _Quiet:

@@ -32,7 +32,7 @@ def print_report(console: Console, comparison: Comparison, place: Mapping[str, A
     console.print(_indented(_wire(comparison.rows)))
     _heading(console, "What the bare client hands its user")
     console.print(_indented(_natives(comparison.rows)))
-    _heading(console, "Time: until the first byte, in all, of that the client's own and isochat's own")
+    _heading(console, "Time: until the first byte; in all; in the client's code; in isochat's code")
     console.print(_indented(_times(comparison.rows)))
     if logged:
         _heading(console, f"The workspace logged {len(logged)} requests")
@@ -153,9 +153,9 @@ def _natives(rows: Iterable[Row]) -> Table:
 
 def _verdict(comparison: Comparison) -> Text:
     same, different = comparison.count("same"), comparison.count("different")
-    others = comparison.count("failed", "not applicable", "not installed")
     total = same + different
-    aside = f"; {others} more did not answer" if others else ""
+    others = [(state, comparison.count(state)) for state in ("failed", "not applicable", "not installed")]
+    aside = "".join(f"; {count} {state}" for state, count in others if count)
     if different:
         paths = [difference.path for row in comparison.rows for difference in row.differences]
         paths += [text.partition(":")[0] for row in comparison.rows for text in row.contradictions]

@@ -21,6 +21,7 @@ def print_report(console: Console, backend: str, cases: Mapping[str, Case], outc
         if not outcome.passed:
             _print_failure(console, cases[outcome.case], outcome)
     _print_losses(console, loss_list(outcomes))
+    _print_not_applicable(console, outcomes)
     console.print(_verdict(backend, outcomes))
 
 
@@ -29,13 +30,15 @@ def as_json_document(backend: str, outcomes: Sequence[Outcome]) -> dict[str, Any
     return {
         "backend": backend,
         "api": outcomes[0].api if outcomes else None,
-        "passed": sum(outcome.passed for outcome in outcomes),
+        "passed": sum(outcome.passed and outcome.not_applicable is None for outcome in outcomes),
         "failed": sum(not outcome.passed for outcome in outcomes),
+        "not_applicable": sum(outcome.not_applicable is not None for outcome in outcomes),
         "cases": [
             {
                 "id": outcome.case,
                 "passed": outcome.passed,
                 "carried": outcome.carried,
+                "not_applicable": outcome.not_applicable,
                 "client_call": outcome.client_call or None,
                 "findings": list(outcome.findings),
                 "seconds": round(outcome.seconds, 4),
@@ -52,6 +55,16 @@ def _print_failure(console: Console, case: Case, outcome: Outcome) -> None:
     for finding in outcome.findings:
         _print_indented(console, Text.assemble(("- ", "red"), finding), 5)
     console.print()
+
+
+def _print_not_applicable(console: Console, outcomes: Sequence[Outcome]) -> None:
+    reasons = [outcome.not_applicable for outcome in outcomes if outcome.not_applicable is not None]
+    for reason in dict.fromkeys(reasons):
+        of_reason = [outcome.case for outcome in outcomes if outcome.not_applicable == reason]
+        console.print(Text.assemble((f"Not applicable, {len(of_reason)} cases", "bold"), f": {reason}"))
+        _print_indented(console, Text(", ".join(of_reason), style="dim"), 2)
+    if reasons:
+        console.print()
 
 
 def _print_losses(console: Console, losses: LossList) -> None:
@@ -82,11 +95,14 @@ def _misreading(misreading: Misreading) -> Text:
 
 def _verdict(backend: str, outcomes: Sequence[Outcome]) -> Text:
     failed = sum(not outcome.passed for outcome in outcomes)
-    refused = sum(not outcome.carried for outcome in outcomes)
+    aside = sum(outcome.not_applicable is not None for outcome in outcomes)
+    refused = sum(not outcome.carried for outcome in outcomes) - aside
     seconds = sum(outcome.seconds for outcome in outcomes)
-    what = f"{len(outcomes)} cases in {seconds:.1f} s"
+    what = f"{len(outcomes) - aside} cases in {seconds:.1f} s"
     if refused:
         what += f", {refused} of them refused before a byte was sent, as they must be by its API"
+    if aside:
+        what += f"; {aside} further cases are not applicable to its path"
     if failed:
         return Text.assemble((f"{backend} fails {failed}", "bold red"), f" of {what}")
     return Text.assemble((f"{backend} conforms", "bold green"), f": {what}")

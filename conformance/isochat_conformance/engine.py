@@ -7,14 +7,18 @@ what the client's own object says. It collects all findings, in words, and stops
 
 from __future__ import annotations
 
+import json
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
+import isochat
 from isochat import plugins
 from isochat.backend import Backend
 from isochat.client import Client
@@ -41,6 +45,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     Attributes:
         carried: Whether the backend's API carries the case; if not, the refusal was checked.
+        not_applicable: Why nothing was asked: the endpoint of this case does not answer on the backend's path.
         findings: All that is wrong, in words; empty if the case passes.
         client_call: The client's call that carried it.
         result, error: What came out.
@@ -55,6 +60,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     api: Api
     carried: bool
     findings: tuple[str, ...]
+    not_applicable: str | None = None
     client_call: str = ""
     result: ChatResult | None = None
     error: Exception | None = None
@@ -97,19 +103,14 @@ class Bench:
         """
         kind = plugins.load_backend(backend) if isinstance(backend, str) else backend
         started = time.monotonic()
+        api = kind.capabilities.api
+        reason = case.not_applicable(kind.capabilities.surface)
+        if reason is not None:
+            return Outcome(case=case.id, backend=kind.name, api=api, carried=False, findings=(), not_applicable=reason)
         self._serve(case)
         seen = len(self._workspace.requests)
         with _deaf_to_warnings():
-            client = Client(
-                kind,
-                endpoint=case.id,
-                host=self._workspace.url,
-                token=TOKEN,
-                max_retries=0,
-                deadline=_DEADLINE,
-                on_unsupported=case.ask.on_unsupported,
-                trust_env=False,
-            )
+            client = self._client(kind, case)
         with client:
             with _deaf_to_warnings():
                 outcome = _ask(client, case)
@@ -118,8 +119,8 @@ class Bench:
         return Outcome(
             case=case.id,
             backend=kind.name,
-            api=kind.capabilities.api,
-            carried=kind.capabilities.api in case.carried_by,
+            api=api,
+            carried=api in case.carried_by,
             findings=tuple(findings),
             client_call="" if result is None else result.meta.client_call,
             result=result,
@@ -132,6 +133,24 @@ class Bench:
         """Run each of ``cases`` in turn; raises as :meth:`run`."""
         return [self.run(backend, case) for case in cases]
 
+    def _client(self, kind: type[Backend], case: Case) -> Client:
+        with TemporaryDirectory() as folder:
+            config = Path(folder, "isochat.toml")
+            if case.ask.target_params:
+                config.write_text(_target(case.ask.target_params), encoding="utf-8")
+            return Client(
+                kind,
+                target="case" if case.ask.target_params else None,
+                config_file=config if case.ask.target_params else None,
+                endpoint=case.id,
+                host=self._workspace.url,
+                token=TOKEN,
+                max_retries=0,
+                deadline=_DEADLINE,
+                on_unsupported=case.ask.on_unsupported,
+                trust_env=False,
+            )
+
     def _serve(self, case: Case) -> None:
         replies = {_DIALECTS[api]: _http_reply(reply) for api, reply in case.reply.items()}
         self._workspace.add(Endpoint(case.id, Replay(replies)))
@@ -143,7 +162,8 @@ class Bench:
         requests: list[RecordedRequest] = self._workspace.requests[seen:]
         if api not in case.carried_by:
             return [*check_nothing_sent(requests), *check_refusal(outcome, case)], {}
-        findings = [*check_request(requests, case.wire[api], api, case.id, TOKEN)]
+        surface = client.capabilities.surface
+        findings = [*check_request(requests, case.wire[api], api, surface, case.id, TOKEN)]
         if not isinstance(outcome, ChatResult):
             return [*findings, *check_error(outcome, case, client.backend.name, TOKEN)], {}
         findings += check_result(outcome, case, api, client.backend.name)
@@ -170,9 +190,16 @@ def _deaf_to_warnings() -> Iterator[None]:
 
 def _ask(client: Client, case: Case) -> ChatResult | Exception:
     try:
-        return client.chat(case.ask.messages, **case.ask.params)
+        unset: dict[str, Any] = dict.fromkeys(case.ask.unset, isochat.UNSET)
+        return client.chat(case.ask.messages, **case.ask.params, **unset)
     except Exception as error:
         return error
+
+
+def _target(params: Mapping[str, Any]) -> str:
+    # JSON writes numbers, booleans, texts and lists of them as TOML does.
+    lines = [f"{name} = {json.dumps(value)}" for name, value in params.items()]
+    return "\n".join(["[targets.case.params]", *lines, ""])
 
 
 def _http_reply(reply: ServerReply) -> HttpReply:

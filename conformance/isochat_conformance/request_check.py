@@ -5,25 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from isochat.backend import Surface
 from isochat.request import Api
-from isochat_conformance.case import WireRequest, strict_json
+from isochat_conformance.case import SURFACES, WireRequest, strict_json
 from isochat_conformance.json_difference import differences
 from isochat_workspace import RecordedRequest
 
-# By API, the documented paths, and whether the path names the endpoint (else the body does, as `model`).
-_PATHS: Mapping[Api, Mapping[str, bool]] = {
-    "chat-completions": {
-        "/serving-endpoints/{endpoint}/invocations": True,
-        "/serving-endpoints/chat/completions": False,
-    },
-    "responses": {"/serving-endpoints/responses": False},
+# The documented paths. Where a path does not name the endpoint, the body does, as `model`.
+_PATHS: Mapping[Surface, str] = {
+    "invocations": "/serving-endpoints/{endpoint}/invocations",
+    "chat/completions": "/serving-endpoints/chat/completions",
+    "responses": "/serving-endpoints/responses",
 }
 
 
 def check_request(
-    requests: Sequence[RecordedRequest], expected: WireRequest, api: Api, endpoint: str, token: str
+    requests: Sequence[RecordedRequest],
+    expected: WireRequest,
+    api: Api,
+    surface: Surface | None,
+    endpoint: str,
+    token: str,
 ) -> Iterator[str]:
-    """What is wrong with the requests of one call, a finding each."""
+    """What is wrong with the requests of one call, a finding each.
+
+    Args:
+        surface: The path that the backend says it asks; ``None`` allows all that speak ``api``.
+    """
+    allowed = SURFACES[api] if surface is None else (surface,)
+    paths = {_PATHS[name].format(endpoint=endpoint): "{endpoint}" in _PATHS[name] for name in allowed}
     posts = [request for request in requests if request.method == "POST"]
     for request in requests:
         if request.method != "POST":
@@ -31,7 +41,7 @@ def check_request(
     if len(posts) != 1:
         yield f"the server received {len(posts)} POST requests, expected exactly 1"
     for request in posts[:1]:
-        yield from _check_post(request, expected, api, endpoint, token)
+        yield from _check_post(request, expected, paths, endpoint, token)
 
 
 def check_nothing_sent(requests: Sequence[RecordedRequest]) -> Iterator[str]:
@@ -41,8 +51,9 @@ def check_nothing_sent(requests: Sequence[RecordedRequest]) -> Iterator[str]:
         yield f"the request should have been refused before a byte was sent; the server received {sent}"
 
 
-def _check_post(request: RecordedRequest, expected: WireRequest, api: Api, endpoint: str, token: str) -> Iterator[str]:
-    named_by_path = {path.format(endpoint=endpoint): named for path, named in _PATHS[api].items()}
+def _check_post(
+    request: RecordedRequest, expected: WireRequest, named_by_path: Mapping[str, bool], endpoint: str, token: str
+) -> Iterator[str]:
     if request.target not in named_by_path:
         yield f"the path is {request.target}; the documented ones are {' and '.join(named_by_path)}"
     if request.header("authorization") != f"Bearer {token}":

@@ -45,9 +45,9 @@ from isochat.errors import (
     UnsupportedParameterError,
 )
 from isochat.hookspecs import API_VERSION, hookimpl
-from isochat.parameters import ChatParams
+from isochat.parameters import UNSET, ChatParams
 from isochat.plugins import BackendInfo, backends
-from isochat.request import UNSET, Request
+from isochat.request import Request
 from isochat.results import (
     ChatResult,
     Choice,

@@ -12,20 +12,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from isochat.backend import Backend, Reply
-from isochat.errors import BadResponseError, ChatError, PluginError
+from isochat.errors import BadResponseError, ChatError, PluginError, TransportError, cleaned
 from isochat.request import Request
 from isochat.results import NOTHING, ChatResult, Meta, Once
 from isochat.status_errors import error_under_200, status_error
-from isochat.wire_format import chat_completions, responses
 from isochat.wire_format.json_text import decode
+from isochat.wire_format.replies import read_reply
 
 if TYPE_CHECKING:
     from isochat.transport.wire import Wire
-
-_READERS: Mapping[str, Callable[[Any, Meta], ChatResult]] = {
-    "chat-completions": chat_completions.read_completion,
-    "responses": responses.read_response,
-}
 
 
 def carry(backend: Backend, request: Request, wire: Wire) -> Reply | Mapping[str, Any]:
@@ -52,10 +47,12 @@ def carry(backend: Backend, request: Request, wire: Wire) -> Reply | Mapping[str
         reply = _checked(backend, reply)
         if isinstance(reply, Reply) and reply.status >= 400:
             # A backend with a transport of its own: what it hands over is all there is.
-            raise status_error(reply.status, lower_headers(reply.headers), wire.redactor.clean_bytes(reply.body))
+            body = wire.redactor.clean_bytes(reply.body)
+            raise cleaned(status_error(reply.status, lower_headers(reply.headers), body), wire.redactor.clean)
         return reply
     if wire.status is not None and wire.status >= 400:
-        raise status_error(wire.status, lower_headers(wire.headers), wire.body) from raised
+        failed = status_error(wire.status, lower_headers(wire.headers), wire.body)
+        raise cleaned(failed, wire.redactor.clean) from raised
     if isinstance(raised, ChatError):
         raise raised  # of the backend or the wire (a second request), not of the client
     if raised is not None:
@@ -72,7 +69,8 @@ def read_result(reply: Reply | Mapping[str, Any], request: Request, meta: Meta, 
         StatusError: it is an error under a success status.
     """
     if not isinstance(reply, Reply):
-        return _READERS["chat-completions"](reply, _with_raw(meta, reply, None))
+        meta = msgspec.structs.replace(meta, client_call=wire.client_call, _raw=reply, _native=Once(None, reply))
+        return read_reply(reply, request.api, meta)
     try:
         return _read(reply, request, meta)
     except ChatError:
@@ -90,7 +88,7 @@ def _read(reply: Reply, request: Request, meta: Meta) -> ChatResult:
         failed = error_under_200(data, reply.status, headers, reply.body)
         if failed is not None:
             raise failed
-        return _READERS[request.api](data, _with_raw(meta, data, reply))
+        return read_reply(data, request.api, _completed(meta, data, reply, headers))
     except BadResponseError as error:
         error.status_code = reply.status
         error.request_id = headers.get("x-request-id")
@@ -98,10 +96,7 @@ def _read(reply: Reply, request: Request, meta: Meta) -> ChatResult:
         raise
 
 
-def _with_raw(meta: Meta, data: Any, reply: Reply | None) -> Meta:
-    if reply is None:
-        return msgspec.structs.replace(meta, _raw=data)
-    headers = lower_headers(reply.headers)
+def _completed(meta: Meta, data: Any, reply: Reply, headers: Mapping[str, str]) -> Meta:
     return msgspec.structs.replace(
         meta,
         client_call=reply.client_call,
@@ -154,6 +149,12 @@ def _unsent(backend: Backend, error: Exception) -> ChatError:
     if isinstance(error, ChatError):
         return error
     translated = backend.translate_error(error)
+    if translated is None and backend.capabilities.own_transport:
+        # Nothing is known of how far its request came.
+        return TransportError(
+            f"backend {backend.name!r} failed: {type(error).__name__}: {error}",
+            remedy="Report this to the backend's author: translate_error() should say what it means",
+        )
     return translated or PluginError(
         f"backend {backend.name!r} failed before anything was sent: {type(error).__name__}: {error}",
         remedy="Report this with the versions of isochat and the client",

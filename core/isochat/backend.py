@@ -4,11 +4,17 @@ A backend is one module with a class and a hook::
 
     class MyBackend(Backend):
         name = "mine"
-        capabilities = Capabilities(api="chat-completions")
+        capabilities = Capabilities(api="chat-completions", surface="invocations")
 
         def complete(self, request, wire):
             body = wire.exchange("POST", self.setup.host + "/...", headers, payload)
-            return Reply(status=wire.status, headers=wire.headers, body=body, client_call="mine.send")
+            return Reply(
+                status=wire.status,
+                headers=wire.headers,
+                body=body,
+                native=lambda: json.loads(body),
+                client_call="mine.send",
+            )
 
     @hookimpl
     def isochat_backend():
@@ -32,17 +38,27 @@ from isochat.request import Api, Request
 if TYPE_CHECKING:
     from isochat.transport.wire import Wire
 
+Surface = Literal["invocations", "chat/completions", "responses"]
+"""The service's paths for chat, by their last part. Models answer on all that their API has; agents on some."""
+
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What a backend can do, as data.
 
     Attributes:
         api: The dialect it speaks.
+        surface: The path that it asks on the route ``serving-endpoints``. ``None`` leaves open which kinds of endpoint
+            it reaches: a ChatAgent endpoint, say, answers on ``invocations`` alone.
+        routes: The workspace's routes that its client can take.
+        own_transport: Whether it sends by itself and leaves the wire alone.
         streaming: Whether it can stream.
         asynchronous: ``native``, bounded ``threads``, or ``none``.
     """
 
     api: Api
+    surface: Surface | None = None
+    routes: tuple[str, ...] = ("serving-endpoints",)
+    own_transport: bool = False
     streaming: bool = False
     asynchronous: Literal["native", "threads", "none"] = "none"
 
@@ -52,12 +68,14 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         host: The workspace's URL, without path or trailing slash.
+        route: ``serving-endpoints`` or ``ai-gateway``.
         api_base: ``host`` with the route's path, e.g. ``https://.../serving-endpoints``.
         workspace_id: The workspace's numeric id, where the credentials know it.
         options: What the user gave beyond isochat's own arguments.
     """
 
     host: str
+    route: str
     api_base: str
     workspace_id: str | None = None
     options: Mapping[str, Any] = {}
@@ -68,7 +86,8 @@ class Reply(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
     Attributes:
         body: The reply's bytes, as read off the wire.
-        native: Gives the client's own object; called once, when ``meta.native`` is read.
+        native: Gives the client's own object, parsed by the client from the same bytes; called once, when
+            ``meta.native`` is read. The conformance suite compares it with the result and fails without it.
         client_call: The documented call that was made, e.g. ``chat.completions.create``.
     """
 
@@ -99,12 +118,15 @@ class Backend(ABC):
     def complete(self, request: Request, wire: Wire) -> Reply | Mapping[str, Any]:
         """Send ``request`` over ``wire``, once, by the client's documented call.
 
-        A backend with a transport of its own may leave ``wire`` alone and return a chat-completion mapping.
+        A backend with a transport of its own says so in its capabilities, leaves ``wire`` alone and gives a ``Reply``
+        too, or a bare chat-completion mapping, which has no status, headers or request id.
         Exceptions of the client may pass: what stands on the wire decides, they become the ``__cause__``.
         """
 
     def translate_error(self, error: Exception) -> ChatError | None:
-        """The isochat error for what the client raised *before* anything was on the wire, if it is known."""
+        """The isochat error for what the client raised where the wire says nothing, if it is known: before anything was
+        sent, or anything at all of a backend with a transport of its own.
+        """
         return None
 
     def held_by(self, native: Any) -> Mapping[str, Any] | None:

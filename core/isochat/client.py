@@ -20,6 +20,7 @@ from isochat.parameters import ChatParams
 from isochat.policy import RetryPolicy
 from isochat.request import Options, Request, build, call_options
 from isochat.results import ChatResult, Meta
+from isochat.routes import PATHS, check_route, choose_route
 from isochat.text_safety import check_endpoint, check_headers
 from isochat.transport.deadline import Clock, Deadline, SystemClock
 
@@ -45,7 +46,8 @@ class Client:
         token: A personal access token. Host and token may also come from ``DATABRICKS_HOST`` and
             ``DATABRICKS_TOKEN``; a token from the environment goes only to the host that the environment names.
         profile: A profile of ``~/.databrickscfg``. OAuth, Azure and notebooks go through the Databricks SDK.
-        route: ``serving-endpoints``.
+        route: ``serving-endpoints``; ``ai-gateway`` for model services, with the backends that can take it; ``auto``
+            picks the gateway for a name with two dots.
         timeout: Longest silence once the reply has begun, in seconds.
         deadline: The whole call with retries, login and waiting, in seconds.
         max_retries: Further attempts; 0 means exactly one request.
@@ -59,7 +61,8 @@ class Client:
         auth_scheme: ``bearer``, or ``basic`` as in ``curl -u token:...``.
         allow_insecure: Allow plain http to a host that is not this machine.
         config_file: The ``isochat.toml`` to read.
-        backend_options: What the backend takes beyond these.
+        backend_options: What the backend takes beyond these: ``served_model=`` names one of an endpoint's served models
+            (``rest``, ``mlflow``, ``databricks-sdk``), ``product=`` is appended to the User-Agent.
 
     Raises:
         ConfigurationError: settings, credentials, target or backend are not usable; the message names which.
@@ -120,6 +123,11 @@ class Client:
         if settings["endpoint"] is not None:
             check_endpoint(settings["endpoint"])
         _check_options(self._backend_class, settings.options)
+        self._served_model: str | None = settings.options.get("served_model")
+        if self._served_model is not None:
+            check_endpoint(self._served_model, "served_model")
+        self._route = choose_route(settings["route"], settings["endpoint"])
+        check_route(self._route, self.capabilities.routes, self._backend_class.name, self._served_model)
         self._options = Options(settings["timeout"], settings["deadline"], settings["max_retries"])
         self._policy = RetryPolicy(settings["retry_after_execution"])
         self._clock: Clock = SystemClock()
@@ -171,6 +179,7 @@ class Client:
             given,
             self._target_params(),
             self._settings["on_unsupported"],
+            self._served_model,
         )
         return self._call(request, options)
 
@@ -214,7 +223,7 @@ class Client:
                 meta = Meta(
                     backend=backend.name,
                     endpoint=request.endpoint,
-                    route=self._settings["route"],
+                    route=self._route,
                     elapsed=deadline.elapsed(),
                     attempts=attempts,
                     warnings=request.warnings,
@@ -281,7 +290,8 @@ class Client:
         host = self._credentials.host
         setup = Setup(
             host=host,
-            api_base=f"{host}/serving-endpoints",
+            route=self._route,
+            api_base=host + PATHS[self._route],
             workspace_id=self._credentials.workspace_id,
             options=self._settings.options,
         )
@@ -328,5 +338,5 @@ def _check_options(backend: type[Backend], options: Mapping[str, Any]) -> None:
 
 def _refuse_not_built(arguments: Mapping[str, Any]) -> None:
     for name, value in arguments.items():
-        if value is not None and value != ():
+        if value:
             raise ConfigurationError(f"{name}= is not part of this version of isochat", remedy=f"Leave {name} out")

@@ -44,6 +44,7 @@ Cancellation and ``KeyboardInterrupt`` are never wrapped.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 Phase = Literal["connect", "pool", "send", "first_byte", "body", "idle", "retry_wait", "auth"]
@@ -300,6 +301,15 @@ class OutputParseError(ChatError):
 
 class ToolArgumentsError(OutputParseError):
     """A tool call's arguments are not JSON."""
+
+
+def cleaned(error: ChatError, clean: Callable[[str], str]) -> ChatError:
+    """Blank secrets in what a server made it say, and keep it to one line."""
+    error.message = " ".join(clean(error.message).split())
+    error.args = (error.message,)
+    if error.request_id is not None:
+        error.request_id = clean(error.request_id)
+    return error
 
 
 def located(error: ChatError, **facts: Any) -> ChatError:

@@ -1,4 +1,4 @@
-"""Which hooks may a plugin implement? The whole of the plugin interface; see docs/plugins.md."""
+"""Which hooks may a plugin implement? The whole of the plugin interface; see docs/backends.md."""
 
 from __future__ import annotations
 

@@ -63,6 +63,11 @@ def _read_message(message: Any, path: str) -> dict[str, Any]:
                     f"{path}.content[{index}] is {_kind(block)}; expected a content block",
                     remedy="Pass {'type': 'text', 'text': ...} or another block that has a type",
                 )
+            if block["type"] == "text" and not isinstance(block.get("text"), str):
+                raise InvalidInputError(
+                    f"{path}.content[{index}].text is {_kind(block.get('text'))}; expected text",
+                    remedy="Pass {'type': 'text', 'text': ...}",
+                )
     elif not isinstance(content, str) and not (content is None and role == "assistant"):
         raise InvalidInputError(
             f"{path}.content is {_kind(content)}; expected text or a list of content blocks"

@@ -8,8 +8,11 @@ they differ by model, and its refusal says more than a guess of ours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypedDict
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple, TypedDict
+
+from isochat.wire_format.parameter_shapes import flat_tool_choice, flat_tools, included_logprobs, text_format
 
 Kind = Literal["integer", "number", "boolean", "text", "text or list of texts", "object", "list", "text or object"]
 
@@ -20,16 +23,22 @@ class NotCarried(NamedTuple):
     reason: str
 
 
+class Reshaped(NamedTuple):
+    """Where a parameter stands in a Responses body, and what it looks like there; a shape of ``None`` is left out."""
+
+    path: str
+    shape: Callable[[Any], Any]
+
+
 class Parameter(NamedTuple):
     """One row: the name (OpenAI's chat name, the same on that wire), its kind, its path in a Responses body."""
 
     name: str
     kind: Kind
-    responses: str | NotCarried
+    responses: str | Reshaped | NotCarried
 
 
 _NOT_IN_API = NotCarried("the Responses API has no such parameter")
-_NOT_MAPPED = NotCarried("isochat does not translate it to the Responses API yet")
 
 PARAMETERS: tuple[Parameter, ...] = (
     Parameter("max_tokens", "integer", "max_output_tokens"),
@@ -38,19 +47,20 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("top_k", "integer", _NOT_IN_API),
     Parameter("stop", "text or list of texts", _NOT_IN_API),
     Parameter("n", "integer", _NOT_IN_API),
-    Parameter("tools", "list", _NOT_MAPPED),
-    Parameter("tool_choice", "text or object", _NOT_MAPPED),
+    Parameter("tools", "list", Reshaped("tools", flat_tools)),
+    Parameter("tool_choice", "text or object", Reshaped("tool_choice", flat_tool_choice)),
     Parameter("parallel_tool_calls", "boolean", "parallel_tool_calls"),
-    Parameter("response_format", "object", _NOT_MAPPED),
+    Parameter("response_format", "object", Reshaped("text.format", text_format)),
     Parameter("reasoning_effort", "text", "reasoning.effort"),
     Parameter("thinking", "object", _NOT_IN_API),
-    Parameter("logprobs", "boolean", _NOT_MAPPED),
+    Parameter("logprobs", "boolean", Reshaped("include", included_logprobs)),
     Parameter("top_logprobs", "integer", "top_logprobs"),
     Parameter("seed", "integer", _NOT_IN_API),
     Parameter("frequency_penalty", "number", _NOT_IN_API),
     Parameter("presence_penalty", "number", _NOT_IN_API),
     Parameter("logit_bias", "object", _NOT_IN_API),
     Parameter("user", "text", "user"),
+    Parameter("stream_options", "object", _NOT_IN_API),
     Parameter("client_request_id", "text", "client_request_id"),
     Parameter("usage_context", "object", "usage_context"),
     Parameter("databricks_options", "object", "databricks_options"),
@@ -63,6 +73,22 @@ ALIASES: Mapping[str, str] = {"max_completion_tokens": "max_tokens"}
 CALL_OPTIONS = ("timeout", "deadline", "max_retries", "extra_body", "extra_headers")
 
 
+class Unset(enum.Enum):
+    """The type of :data:`isochat.UNSET`; an enumeration, so that a copied or unpickled one is still the same."""
+
+    UNSET = "UNSET"
+
+    def __repr__(self) -> str:
+        return "isochat.UNSET"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+UNSET: Final = Unset.UNSET
+"""As a parameter: remove the value that the target has for it."""
+
+
 class ChatParams(TypedDict, total=False):
     """The keyword arguments of :meth:`isochat.Client.chat`, all optional.
 
@@ -70,35 +96,36 @@ class ChatParams(TypedDict, total=False):
     ``timeout`` and ``deadline`` are seconds, ``math.inf`` for no limit.
     """
 
-    max_tokens: int | None
-    max_completion_tokens: int | None
-    temperature: float | None
-    top_p: float | None
-    top_k: int | None
-    stop: str | Sequence[str] | None
-    n: int | None
-    tools: Sequence[Mapping[str, Any]] | None
-    tool_choice: str | Mapping[str, Any] | None
-    parallel_tool_calls: bool | None
-    response_format: Mapping[str, Any] | None
-    reasoning_effort: str | None
-    thinking: Mapping[str, Any] | None
-    logprobs: bool | None
-    top_logprobs: int | None
-    seed: int | None
-    frequency_penalty: float | None
-    presence_penalty: float | None
-    logit_bias: Mapping[str, float] | None
-    user: str | None
-    client_request_id: str | None
-    usage_context: Mapping[str, str] | None
-    databricks_options: Mapping[str, Any] | None
-    custom_inputs: Mapping[str, Any] | None
-    timeout: float | None
-    deadline: float | None
-    max_retries: int | None
-    extra_body: Mapping[str, Any] | None
-    extra_headers: Mapping[str, str] | None
+    max_tokens: int | Unset | None
+    max_completion_tokens: int | Unset | None
+    temperature: float | Unset | None
+    top_p: float | Unset | None
+    top_k: int | Unset | None
+    stop: str | Sequence[str] | Unset | None
+    n: int | Unset | None
+    tools: Sequence[Mapping[str, Any]] | Unset | None
+    tool_choice: str | Mapping[str, Any] | Unset | None
+    parallel_tool_calls: bool | Unset | None
+    response_format: Mapping[str, Any] | Unset | None
+    reasoning_effort: str | Unset | None
+    thinking: Mapping[str, Any] | Unset | None
+    logprobs: bool | Unset | None
+    top_logprobs: int | Unset | None
+    seed: int | Unset | None
+    frequency_penalty: float | Unset | None
+    presence_penalty: float | Unset | None
+    logit_bias: Mapping[str, float] | Unset | None
+    user: str | Unset | None
+    stream_options: Mapping[str, Any] | Unset | None
+    client_request_id: str | Unset | None
+    usage_context: Mapping[str, str] | Unset | None
+    databricks_options: Mapping[str, Any] | Unset | None
+    custom_inputs: Mapping[str, Any] | Unset | None
+    timeout: float | Unset | None
+    deadline: float | Unset | None
+    max_retries: int | Unset | None
+    extra_body: Mapping[str, Any] | Unset | None
+    extra_headers: Mapping[str, str] | Unset | None
 
 
 def fits(value: Any, kind: Kind) -> bool:

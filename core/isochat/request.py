@@ -8,32 +8,20 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import msgspec
 
 from isochat.errors import InvalidInputError, UnsupportedParameterError
 from isochat.messages import read_messages
-from isochat.parameters import ALIASES, BY_NAME, CALL_OPTIONS, NotCarried, fits
+from isochat.parameters import ALIASES, BY_NAME, CALL_OPTIONS, UNSET, NotCarried, Reshaped, fits
 from isochat.text_safety import check_endpoint, check_headers
+from isochat.wire_format import history
 from isochat.wire_format.json_text import check_sendable, type_name
-from isochat.wire_format.responses import write_input
 
 Api = Literal["chat-completions", "responses"]
 OnUnsupported = Literal["raise", "warn", "drop"]
-
-
-class _Unset:
-    def __repr__(self) -> str:
-        return "isochat.UNSET"
-
-    def __bool__(self) -> bool:
-        return False
-
-
-UNSET: Final = _Unset()
-"""As a parameter: remove the value that the target has for it."""
 
 # What extra_body may not replace: isochat and the client own these.
 _RESERVED_BODY = ("messages", "input", "model", "stream")
@@ -44,6 +32,8 @@ class Request(msgspec.Struct, frozen=True, eq=False):
 
     Attributes:
         endpoint: Name of the serving endpoint, safe to stand in a URL.
+        path: What stands for the endpoint in an invocations path: its name, with ``/served-models/{name}`` where one
+            served model is asked for.
         api: The dialect of ``body``.
         body: The JSON body without ``model``; the backend adds it where its path does not name the endpoint.
         messages: The conversation as chat-completion mappings, whatever the dialect.
@@ -55,6 +45,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     api: Api
     body: dict[str, Any]
     messages: tuple[dict[str, Any], ...]
+    path: str
     headers: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
 
@@ -97,6 +88,25 @@ def check_retries(value: Any) -> None:
         raise InvalidInputError(f"max_retries is {value!r}", remedy="Give 0 or a positive whole number")
 
 
+def check_parameter(name: str, value: Any) -> None:
+    """Raises InvalidInputError unless ``value`` may be given as the parameter or call option ``name``."""
+    match name:
+        case "timeout" | "deadline":
+            check_seconds(value, name)
+        case "max_retries":
+            check_retries(value)
+        case "extra_body":
+            _checked_extra_body(value)
+        case "extra_headers":
+            check_headers(value, name)
+        case _:
+            kind = BY_NAME[name].kind
+            if not fits(value, kind):
+                shown = repr(value) if not isinstance(value, int) or value.bit_length() < 64 else "a long one"
+                raise InvalidInputError(f"{name} is {type_name(value)} ({shown:.60}); expected {_articled(kind)}")
+            check_sendable(value, name)
+
+
 def build(
     endpoint: str,
     api: Api,
@@ -104,6 +114,7 @@ def build(
     params: Mapping[str, Any],
     defaults: Mapping[str, Any],
     on_unsupported: OnUnsupported = "raise",
+    served_model: str | None = None,
 ) -> Request:
     """Check a call's messages and parameters and write the body that carries them.
 
@@ -118,13 +129,28 @@ def build(
     plain = read_messages(messages)
     given, extra_body, extra_headers = _given(params, defaults)
     warnings: list[str] = []
+
+    def left_out(what: str) -> None:
+        warnings.append(f"left out {what}: the API of this backend cannot take it back")
+
+    def unsupported(what: str, why: str) -> None:
+        if on_unsupported == "raise":
+            raise UnsupportedParameterError(
+                f"the Responses API does not carry {what}: {why}",
+                remedy="Leave it out, or use a backend that speaks chat completions",
+            )
+        warnings.append(f"dropped {what}: {why}")
+
     if api == "chat-completions":
-        body: dict[str, Any] = {"messages": list(plain), **given}
+        said = history.for_chat_completions(plain, left_out)
+        body: dict[str, Any] = {"messages": said, **given}
     else:
-        body = {"input": write_input(plain), **_responses_fields(given, on_unsupported, warnings.append)}
+        said = list(plain)
+        body = {"input": history.for_responses(plain, unsupported, left_out), **_responses_fields(given, unsupported)}
     if extra_body:
         body.update(extra_body)
-    return Request(check_endpoint(endpoint), api, body, plain, extra_headers, tuple(warnings))
+    path = check_endpoint(endpoint) + (f"/served-models/{served_model}" if served_model else "")
+    return Request(endpoint, api, body, tuple(said), path, extra_headers, tuple(warnings))
 
 
 def _given(
@@ -144,10 +170,7 @@ def _given(
     extra_body = merged.pop("extra_body", None) or {}
     extra_headers = merged.pop("extra_headers", None) or {}
     for name, value in merged.items():
-        kind = BY_NAME[name].kind
-        if not fits(value, kind):
-            raise InvalidInputError(f"{name} is {type_name(value)} ({value!r:.60}); expected {_articled(kind)}")
-        check_sendable(value, name)
+        check_parameter(name, value)
     return merged, _checked_extra_body(extra_body), check_headers(extra_headers, "extra_headers")
 
 
@@ -163,20 +186,17 @@ def _checked_extra_body(extra_body: Any) -> Mapping[str, Any]:
     return extra_body
 
 
-def _responses_fields(
-    given: Mapping[str, Any], on_unsupported: OnUnsupported, warn: Callable[[str], None]
-) -> dict[str, Any]:
+def _responses_fields(given: Mapping[str, Any], unsupported: history.Report) -> dict[str, Any]:
     body: dict[str, Any] = {}
     for name, value in given.items():
         place = BY_NAME[name].responses
         if isinstance(place, NotCarried):
-            if on_unsupported == "raise":
-                raise UnsupportedParameterError(
-                    f"the Responses API does not carry {name}: {place.reason}",
-                    remedy=f"Leave {name} out, or use a backend that speaks chat completions",
-                )
-            warn(f"dropped {name}: {place.reason}")
+            unsupported(name, place.reason)
             continue
+        if isinstance(place, Reshaped):
+            value, place = place.shape(value), place.path
+            if value is None:
+                continue
         *parents, last = place.split(".")
         target = body
         for parent in parents:

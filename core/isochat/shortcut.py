@@ -10,6 +10,7 @@ from typing import Any
 
 from isochat.client import Client
 from isochat.config.settings import BY_NAME
+from isochat.config.targets import user_file
 from isochat.messages import Messages
 from isochat.parameters import CALL_OPTIONS
 from isochat.results import ChatResult
@@ -34,12 +35,22 @@ def chat(messages: Messages, *, backend: str | None = None, target: str | None =
     return _client(backend, target, settings).chat(messages, **kw)
 
 
-_CLIENT_ONLY = (BY_NAME.keys() - set(CALL_OPTIONS)) | {"config_file"}
+_CLIENT_ONLY = (BY_NAME.keys() - set(CALL_OPTIONS)) | {"config_file", "fallback", "observers", "retry_budget"}
+
+
+def _version_of(file: str | os.PathLike[str]) -> Hashable:
+    """Changes when the file does, so that a target edited there holds from the next call on."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def _client(backend: str | None, target: str | None, settings: dict[str, Any]) -> Client:
     surroundings = sorted((k, v) for k, v in os.environ.items() if k.startswith(("ISOCHAT_", "DATABRICKS_")))
-    key = (backend, target, repr(sorted(settings.items())), tuple(surroundings), os.getpid())
+    file = settings.get("config_file") or os.environ.get("ISOCHAT_CONFIG") or user_file()
+    key = (backend, target, repr(sorted(settings.items())), tuple(surroundings), _version_of(file), os.getpid())
     with _lock:
         client = _clients.get(key)
         if client is not None:

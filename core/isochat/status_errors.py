@@ -53,6 +53,16 @@ _STATUS_OF_CODE: Mapping[str, int] = {
     "invalid_request_error": 400,
     "context_length_exceeded": 400,
     "content_filter": 400,
+    "invalid_prompt": 400,
+    "invalid_image": 400,
+    "invalid_image_format": 400,
+    "invalid_image_url": 400,
+    "invalid_base64_image": 400,
+    "image_too_large": 400,
+    "image_parse_error": 400,
+    "image_content_policy_violation": 400,
+    "unsupported_image_media_type": 400,
+    "failed_to_download_image": 400,
     "UNAUTHENTICATED": 401,
     "PERMISSION_DENIED": 403,
     "RESOURCE_DOES_NOT_EXIST": 404,
@@ -68,11 +78,13 @@ _STATUS_OF_CODE: Mapping[str, int] = {
 }
 
 _CONTEXT_LENGTH = re.compile(
-    r"context[_ ]length|maximum context|context window|input is too long|prompt is too long|prompt token count|"
+    r"context[_ ]length|maximum context|context window|input is too long|prompt is too long|(prompt|input) token count|"
     r"too many (input )?tokens|exceeds? the (model'?s )?(maximum|max) (input|prompt|context)",
     re.IGNORECASE,
 )
-_CONTENT_FILTER = re.compile(r"content_filter|guardrail_triggered|content management policy", re.IGNORECASE)
+_CONTENT_FILTER = re.compile(
+    r"content_filter|content_policy|guardrail_triggered|content management policy", re.IGNORECASE
+)
 
 _REMEDIES: tuple[tuple[type[StatusError], str], ...] = (
     (ContextLengthExceededError, "Shorten the messages, or use a model with a larger context"),
@@ -84,12 +96,52 @@ _REMEDIES: tuple[tuple[type[StatusError], str], ...] = (
     (RateLimitError, "Wait, lower max_tokens (it is reserved in advance), or raise the endpoint's limit"),
     (OverloadedError, "Wait: the endpoint may be scaling up from zero"),
 )
+# What the service's own words call for; the first that fits says more than the class of the error does.
 _HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"temperature", re.I), "This model takes no temperature: leave it out"),
-    (re.compile(r'unknown field "([^"]+)"', re.I), "Leave out the field that the message names"),
+    (
+        re.compile(r"not support the (temperature|top_p|top_k) parameter", re.I),
+        r"This model takes no \1: leave it out",
+    ),
+    (re.compile(r"unsupported (?:value|parameter): '(\w+)'", re.I), r"This model takes no such \1: leave it out"),
+    (
+        re.compile(r"\.strict: Extra inputs|unknown field \"strict\"", re.I),
+        "Leave strict out: GPT models alone take it",
+    ),
+    (
+        re.compile(r"unknown field \"([^\"]+)\"|Extra inputs are not permitted", re.I),
+        "Leave out the field that the message names",
+    ),
+    (
+        re.compile(r"\"parameters\" is a required property|input_schema\.type: Field required", re.I),
+        "Give each function its parameters, {'type': 'object', 'properties': {}} where it takes none",
+    ),
+    (re.compile(r"both response_format and tools", re.I), "Leave out one of the two, or use another model"),
+    (
+        re.compile(r"tools with reasoning_effort are not supported", re.I),
+        "Use the backend openai-responses, or pass reasoning_effort='none'",
+    ),
+    (
+        re.compile(r"thinking\.type\.adaptive", re.I),
+        "Pass thinking={'type': 'adaptive'} and extra_body={'output_config': {'effort': ...}}",
+    ),
+    (re.compile(r"max_tokens \(\d+\) cannot exceed (\d+)", re.I), r"Pass max_tokens of at most \1"),
+    (
+        re.compile(r"'messages\.content' expects", re.I),
+        "Pass content as text: this endpoint takes no lists of content blocks",
+    ),
+    (
+        re.compile(r"missing a thought_signature", re.I),
+        "Send the model's own message back as result.to_message() gives it: it keeps the signatures",
+    ),
     (
         re.compile(r"passthrough is not supported|API type .* is not supported", re.I),
         "This model does not speak that API: use a backend that speaks chat completions",
+    ),
+    (re.compile(r"AI Gateway (legacy endpoint )?is not available", re.I), "Use route='serving-endpoints'"),
+    (re.compile(r"IP ACL", re.I), "Call from an address that the workspace's IP access list allows"),
+    (
+        re.compile(r"rate limit of 0", re.I),
+        "Use another endpoint: Databricks has switched this one off for the workspace",
     ),
 )
 _BODY_SHOWN = 2000
@@ -117,7 +169,7 @@ def status_error(status: int, headers: Mapping[str, str], body: bytes) -> Status
 
 def error_under_200(data: Any, status: int, headers: Mapping[str, str], body: bytes) -> StatusError | None:
     """The error that a reply with a success status spells out, or ``None`` if it spells none."""
-    if not isinstance(data, Mapping) or "choices" in data:
+    if not isinstance(data, Mapping) or data.get("choices"):
         return None
     failed = data.get("status") == "failed"
     if "error_code" not in data and not data.get("error") and not failed:
@@ -171,10 +223,10 @@ def _class(status: int, code: str | None, message: str) -> type[StatusError]:
 
 
 def _remedy(kind: type[StatusError], message: str) -> str | None:
-    if kind is BadRequestError:
+    if kind in (BadRequestError, PermissionDeniedError, NotFoundError):
         for pattern, hint in _HINTS:
-            if pattern.search(message):
-                return hint
+            if found := pattern.search(message):
+                return found.expand(hint)
     return next((remedy for cls, remedy in _REMEDIES if kind is cls), None)
 
 
@@ -209,6 +261,8 @@ def _facts(data: Any, depth: int = 0) -> _Facts:
             told = inner
         if told.message:
             inner, message = told, None
+        elif told.code and not inner.code:  # a guardrail's account of itself: its finishReason, no message
+            inner = told
     code = data.get("error_code", data.get("code"))
     if code is None:
         code = data.get("finishReason") or data.get("type")

@@ -6,6 +6,8 @@ import importlib
 import json
 import logging
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -327,3 +329,33 @@ def test_a_call_is_quiet(
             make_client(backend, failing, endpoint="slow", max_retries=0).chat("Hi")
 
     assert [(r.name, r.getMessage()) for r in caplog.records if r.levelno >= logging.WARNING] == []
+
+
+ROOT_LOGGER = """
+import logging, sys
+import isochat
+from isochat_workspace import Endpoint, HttpReply, Replay, Workspace
+
+assert logging.root.handlers == []
+backend = sys.argv[1]
+bodies = {"object": (429, b"{}"), "page": (400, b"<html>no</html>"), "list": (404, b"[1]"), "text": (503, b"x: y")}
+with Workspace([]) as workspace:
+    for name, (status, body) in bodies.items():
+        reply = HttpReply(status, {}, body)
+        workspace.add(Endpoint(name, Replay({"chat": reply, "responses": reply})))
+        with isochat.Client(backend, endpoint=name, host=workspace.url, token=workspace.token, max_retries=0) as client:
+            try:
+                client.chat("Hi")
+            except isochat.StatusError as error:
+                assert error.status_code == status
+print(logging.root.handlers, logging.root.level)
+"""
+
+
+def test_the_root_logger_is_left_to_the_host(backend: str) -> None:
+    # In a process of its own: pytest has handlers on the root logger, which hide what a bare program would get.
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", ROOT_LOGGER, backend], capture_output=True, text=True, check=False
+    )
+
+    assert (done.stdout, done.stderr) == ("[] 30\n", "")

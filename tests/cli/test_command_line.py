@@ -8,6 +8,8 @@ import sys
 import pytest
 
 import isochat
+from isochat.cli.chat_command import printable
+from isochat_workspace import Endpoint, HttpReply, Replay
 
 ALL = ["databricks-sdk", "mlflow", "openai-chat", "openai-responses", "rest"]
 
@@ -145,3 +147,59 @@ def test_a_file_without_a_default_target_is_left_alone_unless_one_is_named(isoch
 
     assert json.loads(plain.out)["meta"]["backend"] == "rest"
     assert json.loads(named.out)["meta"]["backend"] == "mlflow"
+
+
+LONE = HttpReply(
+    200,
+    {"content-type": "application/json"},
+    b'{"choices":[{"index":0,"message":{"role":"assistant","content":"a\\ud800b \\u2603"},"finish_reason":"stop"}]}',
+)
+
+
+@pytest.mark.parametrize(
+    ("shell", "code", "out", "err"),
+    [
+        ("chat --endpoint scripted Hello", 0, 'You asked: "Hello"', ""),
+        ("chat --endpoint scripted - <&-", 2, "", "the prompt is empty"),
+        ("chat --endpoint scripted Hello >&-", 0, "", ""),
+        ("chat --endpoint scripted Hello >/dev/full", 3, "", "No space left"),
+        ("chat --endpoint odd Hello", 0, "b", ""),
+        ("compare --endpoint odd --backend rest Hello", 0, "b", ""),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_odd_streams_and_odd_answers(workspace, shell, code, out, err, encoding):
+    workspace.add(Endpoint("odd", Replay({"chat": LONE})))
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+
+    ran = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m isochat {shell}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+
+    assert ran.returncode == code, ran.stderr
+    assert out in ran.stdout
+    assert err in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_an_answer_gives_no_orders_to_the_terminal():
+    assert printable("a\x1b]0;title\x07b\nc\td\x9be") == "a ]0;title b\nc\td e"
+
+
+def test_without_the_workspaces_extra_local_names_the_install_line():
+    code = "import sys; sys.modules['aiohttp'] = None; sys.argv[1:] = ['chat', '--local', '--model', 'scripted', 'x']"
+
+    ran = subprocess.run(
+        [sys.executable, "-c", f"{code}; from isochat.cli import main; main()"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ran.returncode == 2
+    assert "pip install 'isochat[local]'" in ran.stderr
+    assert ran.stderr.count("\n") == 1

@@ -51,8 +51,65 @@ def test_the_typed_query_of_the_sdk_never_has_a_finish_reason(outcomes: Mapping[
     assert not [call for call, _ in lost if call == "api_client.do"]
 
 
+# What `query` hands over of a reply was found by hand with databricks-sdk 0.49 to 0.156: content, role, three counts.
+LOST_BY_QUERY = {
+    "choices[].finish_reason",
+    "choices[].message.reasoning",
+    "choices[].message.refusal",
+    "choices[].message.tool_calls[].extra",
+    "choices[].message.tool_calls[].function.arguments",
+    "choices[].message.tool_calls[].function.name",
+    "choices[].message.tool_calls[].id",
+    "choices[].message.tool_calls[].type",
+    "meta.raw.databricks_output",
+    "meta.raw.custom_outputs",
+    "usage.cache_creation_tokens",
+    "usage.cache_read_tokens",
+    "usage.reasoning_tokens",
+}
+
+
+def test_the_loss_list_holds_all_that_the_typed_query_is_known_to_lose(outcomes: Mapping[str, list[Outcome]]) -> None:
+    lost = {loss.field: loss for loss in loss_list(outcomes["databricks-sdk"]).lost}
+    assert lost.keys() >= LOST_BY_QUERY
+    # Reasoning in blocks of the content is held: `query` keeps a list of content as it is. All else is always lost.
+    assert [field for field, loss in lost.items() if loss.lost < loss.told] == ["choices[].message.reasoning"]
+
+
+def test_the_typed_query_holds_nothing_of_an_agents_reply(outcomes: Mapping[str, list[Outcome]]) -> None:
+    misread = {(one.client_call, one.case) for one in loss_list(outcomes["databricks-sdk"]).misread}
+    assert {("serving_endpoints.query", "agent-chat"), ("serving_endpoints.query", "agent-responses")} <= misread
+
+
+def test_the_clients_that_hand_over_plain_json_or_keep_unknown_fields_lose_none(
+    outcomes: Mapping[str, list[Outcome]],
+) -> None:
+    for name in ("mlflow", "openai-chat", "openai-responses"):
+        assert loss_list(outcomes[name]).lost == (), name
+
+
+def test_what_a_bare_client_reads_wrongly_is_listed(outcomes: Mapping[str, list[Outcome]]) -> None:
+    for name in ("mlflow", "databricks-sdk"):  # requests guesses the charset, and takes no byte order mark
+        misread = {one.case for one in loss_list(outcomes[name]).misread}
+        assert {"answer-byte-order-mark", "answer-charset-lie"} <= misread
+
+
+def test_what_is_not_applicable_is_told_with_its_reason_and_follows_from_the_case(
+    outcomes: Mapping[str, list[Outcome]],
+) -> None:
+    for name, of_backend in outcomes.items():
+        surface = isochat.backends(load=True)[name].capabilities.surface  # type: ignore[union-attr]
+        told = {outcome.case: outcome.not_applicable for outcome in of_backend if outcome.not_applicable is not None}
+        assert told.keys() == {case.id for case in load_cases() if case.served_on and surface not in case.served_on}
+        assert all(f"asks on {surface}" in reason for reason in told.values())
+    asked = {outcome.case for of_backend in outcomes.values() for outcome in of_backend if outcome.carried}
+    assert asked == {case.id for case in load_cases()}
+
+
 def test_refused_cases_lose_nothing(outcomes: Mapping[str, list[Outcome]]) -> None:
-    refused = [outcome for outcome in outcomes["openai-responses"] if not outcome.carried]
+    refused = [
+        outcome for outcome in outcomes["openai-responses"] if not outcome.carried and outcome.not_applicable is None
+    ]
     assert refused
     assert all(type(outcome.error) is isochat.UnsupportedParameterError for outcome in refused)
     assert loss_list(refused).lost == ()

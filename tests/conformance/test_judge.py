@@ -81,7 +81,7 @@ class TakesTheFirstStop(DatabricksSDK):
 class NestsDatabricksOptions(DatabricksSDK):
     def complete(self, request: Request, wire: Wire) -> Reply:
         body = dict(request.body)
-        if "databricks_options" in body:
+        if body.keys() == {"messages", "databricks_options"}:
             body["extra_params"] = {"databricks_options": body.pop("databricks_options")}
         return super().complete(with_body(request, body), wire)
 
@@ -122,6 +122,26 @@ class BreaksLinesByUnicode(Rest):
         return super().complete(with_body(request, {**request.body, "messages": messages}), wire)
 
 
+@defect("messages-thought-signature", "tool_calls[0].thoughtSignature is absent")
+class LosesThoughtSignatures(Rest):
+    def complete(self, request: Request, wire: Wire) -> Reply:
+        body = json.loads(json.dumps(request.body))
+        for message in body["messages"]:
+            for call in message.get("tool_calls") or ():
+                call.pop("thoughtSignature", None)
+        return super().complete(with_body(request, body), wire)
+
+
+@defect("agent-chat-custom-inputs", "in the body on the wire, custom_inputs.filters is absent")
+class DropsNullsForAgents(MlflowDeployments):
+    def complete(self, request: Request, wire: Wire) -> Reply:
+        inputs = request.body.get("custom_inputs")
+        if not isinstance(inputs, Mapping) or inputs.keys() != {"session", "filters"}:
+            return super().complete(request, wire)
+        kept = {name: value for name, value in inputs.items() if value is not None}
+        return super().complete(with_body(request, {**request.body, "custom_inputs": kept}), wire)
+
+
 # -------------------------------------------------------------------------------- what is sent
 
 
@@ -138,7 +158,7 @@ class RetriesOverloadItself(Rest):
 class LooksForTheEndpoint(Rest):
     def complete(self, request: Request, wire: Wire) -> Reply:
         reply = super().complete(request, wire)
-        if reply.status == 404 and b"error_code" in reply.body:
+        if reply.status == 404 and b"RESOURCE_DOES_NOT_EXIST" in reply.body:
             send_outside_the_wire(self, "GET", wire, b"", "/api/2.0/serving-endpoints")
         return reply
 
@@ -202,6 +222,7 @@ class StripsTheText(ChangesTheReply):
 class TakesTheUnknownForStop(ChangesTheReply):
     def change(self, data: dict[str, Any]) -> bool:
         known = ("stop", "length", "content_filter", "tool_calls", "function_call", "error", None)
+        known += ("cancelled", "incomplete")  # a list of its own, which lacks one
         unknown = [choice for choice in choices_of(data) if choice.get("finish_reason") not in known]
         for choice in unknown:
             choice["finish_reason"] = "stop"
@@ -211,7 +232,11 @@ class TakesTheUnknownForStop(ChangesTheReply):
 @defect("finish-content-filter", "finish_reason is absent, expected")
 class LosesTheFinishReason(ChangesTheReply):
     def change(self, data: dict[str, Any]) -> bool:
-        filtered = [choice for choice in choices_of(data) if choice.get("finish_reason") == "content_filter"]
+        filtered = [
+            choice
+            for choice in choices_of(data)
+            if choice.get("finish_reason") == "content_filter" and choice["message"].get("content")
+        ]
         for choice in filtered:
             del choice["finish_reason"]
         return bool(filtered)
@@ -250,8 +275,8 @@ class SwallowsTheRateLimit(Rest):
 @defect("finish-length", "the client's own object contradicts the result")
 class ItsClientContradicts(Rest):
     def held_by(self, native: Any) -> Mapping[str, Any] | None:
-        first = native["choices"][0]
-        if first.get("finish_reason") == "length":
+        first = (native.get("choices") or [{}])[0]
+        if first.get("finish_reason") == "length" and first["message"].get("content"):
             return {**native, "choices": [{**first, "finish_reason": "stop"}]}
         return super().held_by(native)
 

@@ -155,7 +155,10 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "unknown parameter": ("[targets.dev.params]\nmax_token = 5", r"\[targets.dev.params\].*'max_tokens'"),
     "wrong type": ("[targets.dev]\nendpoint = 5", r"endpoint \(.*isochat.toml \[targets.dev\] endpoint\) is 5"),
     "wrong type of a time": ('[targets.dev]\ntimeout = "5"', "timeout.*seconds above 0"),
-    "wrong type of a parameter": ('[targets.dev.params]\nmax_tokens = "5"', r"max_tokens in \[targets.dev.params\]"),
+    "wrong type of a parameter": (
+        '[targets.dev.params]\nmax_tokens = "5"',
+        r"\[targets.dev.params\].*max_tokens is a string",
+    ),
     "wrong time in params": ("[targets.dev.params]\ntimeout = -1", r"\[targets.dev.params\].*timeout is -1"),
     "wrong retries in params": ("[targets.dev.params]\nmax_retries = -1", "max_retries is -1"),
     "wrong word": ('[targets.dev]\nroute = "x"', "route.*It may be serving-endpoints"),
@@ -342,11 +345,10 @@ def test_a_hosts_name_alone_gets_no_password_of_the_environment(
     monkeypatch.setenv("DATABRICKS_USERNAME", "u")
     monkeypatch.setenv("DATABRICKS_PASSWORD", "p")
     monkeypatch.setenv("PATH", "")  # no command-line client to ask for a login
-    client = isochat.Client("rest", host=workspace.url, endpoint="scripted")
-    with client, pytest.raises(isochat.ConfigurationError, match="no credentials"):
-        client.chat("Hi")
+    with pytest.raises(isochat.ConfigurationError, match="no credentials for http"):
+        isochat.Client("rest", host=workspace.url, endpoint="scripted")
 
-    assert [r for r in workspace.requests if r.header("authorization")] == []
+    assert workspace.requests == []
 
 
 def test_the_environments_own_login(backend: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Does a call go through the proxy that the environment names, and only then?"""
 
+import base64
 import socket
 import threading
 
@@ -76,6 +77,31 @@ def test_https_goes_through_https_proxy(backend, make_client, secure, proxy, aut
     assert result.text == "through"
     assert [request.split()[:2] for request in proxy.requests] == [[b"CONNECT", f"localhost:{secure.port}".encode()]]
     assert b"dapi" not in b"".join(proxy.requests)
+
+
+def test_the_login_of_a_proxy_goes_to_the_proxy_alone(make_client, secure, proxy, authority, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("http://", "http://me:p%40ss@"))
+
+    make_client("rest", secure, ca_bundle=authority.path).chat("Hello")
+
+    login = base64.b64encode(b"me:p@ss")
+    assert b"proxy-authorization: basic " + login.lower() in proxy.requests[0].lower()
+    assert login not in b"".join(secure.requests)
+
+
+def test_a_proxy_without_a_scheme_is_an_http_proxy(make_client, secure, proxy, authority, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url.removeprefix("http://"))
+
+    assert make_client("rest", secure, ca_bundle=authority.path).chat("Hello").text == "through"
+
+
+def test_no_proxy_with_a_port_goes_straight(make_client, secure, proxy, authority, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    monkeypatch.setenv("NO_PROXY", f"localhost:{secure.port}")
+
+    make_client("rest", secure, ca_bundle=authority.path).chat("Hello")
+
+    assert proxy.requests == []
 
 
 def test_no_proxy_goes_straight(make_client, secure, proxy, authority, monkeypatch):

@@ -225,7 +225,7 @@ HOSTS: dict[str, tuple[Any, str]] = {
     "plain http to an address": ("http://10.0.0.1", "clear text"),
     "plain http to a number of loopback": ("http://2130706433", "clear text"),
     "user": ("https://u:dapi-very-secret@x.cloud.databricks.com", "user name"),
-    "path": ("https://x.cloud.databricks.com/api/2.0", "path '/api/2.0'.*https://x.cloud.databricks.com"),
+    "path": ("https://x.cloud.databricks.com/api/2.0", "has a path.*https://x.cloud.databricks.com"),
     "browser's page": ("https://x.cloud.databricks.com/ml/endpoints/a?o=1", "path"),
     "scheme": ("ftp://x.cloud.databricks.com", "'ftp'"),
     "file": ("file:///etc/passwd", "'file'"),

@@ -20,7 +20,7 @@ class HttpClient(isochat.Backend):
     """``http.client.HTTPConnection.request`` on the invocations path."""
 
     name: ClassVar[str] = "http-client"
-    capabilities: ClassVar[isochat.Capabilities] = isochat.Capabilities(api="chat-completions")
+    capabilities: ClassVar[isochat.Capabilities] = isochat.Capabilities(api="chat-completions", surface="invocations")
 
     def complete(self, request: isochat.Request, wire: Any) -> isochat.Reply:
         url = urlsplit(f"{self.setup.api_base}/{request.endpoint}/invocations")

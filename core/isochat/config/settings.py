@@ -18,6 +18,7 @@ import msgspec
 from isochat.config import targets
 from isochat.errors import ConfigurationError
 from isochat.parameters import fits
+from isochat.routes import AI_GATEWAY, AUTO, SERVING_ENDPOINTS
 
 Kind = Literal["text", "secret", "seconds", "count", "positive count", "boolean", "object"]
 
@@ -37,7 +38,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("host", "text"),
     Setting("token", "secret"),
     Setting("profile", "text"),
-    Setting("route", "text", "serving-endpoints", ("serving-endpoints",)),
+    Setting("route", "text", SERVING_ENDPOINTS, (SERVING_ENDPOINTS, AI_GATEWAY, AUTO)),
     Setting("timeout", "seconds", 120.0),
     Setting("deadline", "seconds", 300.0),
     Setting("max_retries", "count", 2),
@@ -148,7 +149,8 @@ def _from_text(text: str, setting: Setting, variable: str) -> Any:
                 return json.loads(text)
     except (ValueError, KeyError):
         raise ConfigurationError(
-            f"{variable} is {text!r}; expected {_EXPECTED[setting.kind]}", remedy=f"Correct or unset {variable}"
+            f"{variable} is {_shown(text, setting)}; expected {_EXPECTED[setting.kind]}",
+            remedy=f"Correct or unset {variable}",
         ) from None
     return text
 
@@ -167,9 +169,8 @@ _EXPECTED: Mapping[str, str] = {
 def _checked(value: Any, setting: Setting, source: Source) -> Any:
     right = _is(value, setting.kind)
     if not right:
-        shown = "of the wrong type" if setting.kind == "secret" else repr(value)[:80]
         raise ConfigurationError(
-            f"{setting.name} ({source.name}) is {shown}; expected {_EXPECTED[setting.kind]}",
+            f"{setting.name} ({source.name}) is {_shown(value, setting)}; expected {_EXPECTED[setting.kind]}",
             remedy=f"Correct {source.name}",
         )
     if setting.choices and value not in setting.choices:
@@ -177,6 +178,11 @@ def _checked(value: Any, setting: Setting, source: Source) -> Any:
             f"{setting.name} ({source.name}) is {value!r}", remedy=f"It may be {' or '.join(setting.choices)}"
         )
     return float(value) if setting.kind == "seconds" else value
+
+
+def _shown(value: Any, setting: Setting) -> str:
+    """The value for an error; what may hold a secret is not shown."""
+    return "of the wrong type" if setting.kind in ("secret", "object") else repr(value)[:80]
 
 
 def _is(value: Any, kind: Kind) -> bool:

@@ -53,7 +53,9 @@ def find(name: str | None, config_file: str | os.PathLike[str] | None) -> Target
     """
     if name is None and config_file is None:
         return None
-    path = Path(config_file) if config_file is not None else user_file()
+    if config_file is not None and not isinstance(config_file, str | os.PathLike):
+        raise ConfigurationError(f"config_file is {config_file!r:.80}", remedy="Pass a path")
+    path = Path(config_file).expanduser() if config_file is not None else user_file()
     data = _read(path)
     name = name or data.get("default_target")
     if name is None:
@@ -75,7 +77,7 @@ def names_default(path: str) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigurationError(
             f"there is no file {path}", remedy="Write the target there, or name another file with config_file="
@@ -141,8 +143,8 @@ def _assemble(name: str, data: Mapping[str, Any], file: str) -> Target:
 
 
 def _checked_params(params: Mapping[str, Any], file: str, target: str) -> dict[str, Any]:
-    from isochat.parameters import ALIASES, BY_NAME, CALL_OPTIONS, fits
-    from isochat.request import check_retries, check_seconds
+    from isochat.parameters import ALIASES, BY_NAME, CALL_OPTIONS
+    from isochat.request import check_parameter
 
     where = f"[targets.{target}.params] "
     _known(params, (*BY_NAME, *ALIASES, *CALL_OPTIONS), file, where)
@@ -151,17 +153,12 @@ def _checked_params(params: Mapping[str, Any], file: str, target: str) -> dict[s
         name = ALIASES.get(key, key)
         if name in checked:
             raise ConfigurationError(f"{key} and {name} are one parameter, in {where}{file}", remedy="Keep one of them")
-        if name in BY_NAME and not fits(value, BY_NAME[name].kind):
-            raise ConfigurationError(
-                f"{key} in {where}{file} is {value!r:.60}; expected {BY_NAME[name].kind}", remedy="Correct the file"
-            )
         try:
-            if name in ("timeout", "deadline"):
-                check_seconds(value, name)
-            elif name == "max_retries":
-                check_retries(value)
+            check_parameter(name, value)
         except InvalidInputError as error:
-            raise ConfigurationError(f"in {where}{file}: {error.message}", remedy=error.remedy) from None
+            raise ConfigurationError(
+                f"in {where}{file}: {error.message}", remedy=error.remedy or "Correct the file"
+            ) from None
         checked[name] = value
     return checked
 

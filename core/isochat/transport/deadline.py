@@ -69,7 +69,9 @@ class Deadline:
         return ChatTimeoutError(
             f"the deadline of {self.seconds:g} s passed in phase {phase!r}",
             phase=phase,
-            remedy="Give the call more time with deadline=, or ask for fewer tokens",
+            remedy="Check the host and the login of its profile"
+            if phase == "auth"
+            else "Give the call more time with deadline=, or ask for fewer tokens",
         )
 
     def run(self, work: Callable[[], T], phase: Phase, at_most: float = math.inf) -> T:

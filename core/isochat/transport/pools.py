@@ -11,7 +11,7 @@ import ssl
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 import urllib3
@@ -81,15 +81,15 @@ class Pools:
             with self._lock:
                 pool = self._pools.get(key)
                 if pool is None:
-                    manager = self._new_manager(scheme, self._proxy_for(scheme, host))
+                    manager = self._new_manager(scheme, self._proxy_for(scheme, host, port))
                     pool = self._pools[key] = manager.connection_from_host(host, port, scheme)
         return pool
 
-    def _proxy_for(self, scheme: str, host: str) -> str | None:
+    def _proxy_for(self, scheme: str, host: str, port: int | None) -> str | None:
         # Plain http goes to loopback only (or is allowed by name), where a proxy has no business.
         if scheme != "https" or not self._proxies:
             return None
-        if proxy_bypass_environment(host, dict(self._proxies)):
+        if proxy_bypass_environment(f"{host}:{port}" if port else host, dict(self._proxies)):
             return None
         return self._proxies.get("https") or self._proxies.get("all")
 
@@ -100,18 +100,29 @@ class Pools:
         }
         if scheme == "https":  # the system's certificates take longer to load than a local call
             options["ssl_context"] = self._tls_context()
-        if proxy is None:
-            manager = urllib3.PoolManager(**options)
-        else:
-            try:
-                manager = urllib3.ProxyManager(proxy, proxy_ssl_context=self._tls_context(), **options)
-            except (ValueError, urllib3.exceptions.HTTPError) as error:
-                raise ConfigurationError(
-                    f"HTTPS_PROXY is not a proxy's URL: {error}",
-                    remedy="Write it as http://HOST:PORT, or set trust_env=False",
-                ) from None
+        manager = urllib3.PoolManager(**options) if proxy is None else self._through(proxy, options)
         manager.pool_classes_by_scheme = dict(_POOL_CLASSES)
         return manager
+
+    def _through(self, proxy: str, options: dict[str, Any]) -> urllib3.ProxyManager:
+        url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        headers = {}
+        if url.username is not None:
+            login = f"{unquote(url.username)}:{unquote(url.password or '')}"
+            headers = dict(urllib3.make_headers(proxy_basic_auth=login))
+        try:
+            return urllib3.ProxyManager(
+                f"{url.scheme}://{url.netloc.rpartition('@')[2]}",
+                proxy_headers=headers,
+                proxy_ssl_context=self._tls_context(),
+                **options,
+            )
+        except (ValueError, urllib3.exceptions.HTTPError):
+            # Not its own text: the URL may hold a password.
+            raise ConfigurationError(
+                "HTTPS_PROXY (or ALL_PROXY) is not a proxy's URL",
+                remedy="Write it as http://HOST:PORT, or set trust_env=False",
+            ) from None
 
     def _tls_context(self) -> ssl.SSLContext:
         if self._tls is None:

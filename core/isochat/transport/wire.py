@@ -20,6 +20,7 @@ from isochat.errors import (
     Phase,
     ProtocolError,
     RedirectRefusedError,
+    cleaned,
 )
 from isochat.redaction import Redactor
 from isochat.transport import failures
@@ -204,7 +205,8 @@ class Wire:
         if not isinstance(error, Exception):
             return error
         if self.failure is None:
-            self.failure = failures.transport_error(error, self.phase)
+            # A malformed reply is quoted in the message, and a server may echo anything.
+            self.failure = cleaned(failures.transport_error(error, self.phase), self.redactor.clean)
         return self.failure
 
     def cause_of(self, error: BaseException) -> BaseException | None:

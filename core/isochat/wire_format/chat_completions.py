@@ -28,7 +28,7 @@ from isochat.wire_format.content import arguments_text, joined, read_content
 from isochat.wire_format.json_text import type_name
 from isochat.wire_format.usage import read_usage, write_usage
 
-_FINISH_REASONS: dict[str, FinishReason] = {
+FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",
     "length": "length",
     "tool_calls": "tool_calls",
@@ -78,14 +78,19 @@ def _read_choice(data: Any, position: int) -> Choice:
     reason = data.get("finish_reason")
     return Choice(
         index=index if isinstance(index, int) and not isinstance(index, bool) else position,
-        message=_read_message(data["message"], f"{path}.message"),
-        finish_reason=None if reason is None else _FINISH_REASONS.get(str(reason), "unknown"),
+        message=read_message(data["message"], f"{path}.message"),
+        finish_reason=None if reason is None else FINISH_REASONS.get(str(reason), "unknown"),
         raw_finish_reason=None if reason is None else str(reason),
         logprobs=data.get("logprobs"),
     )
 
 
-def _read_message(data: dict[str, Any], path: str) -> Message:
+def read_message(data: dict[str, Any], path: str) -> Message:
+    """One message of a reply; ``path`` is its place, for the error.
+
+    Raises:
+        BadResponseError: a field is of the wrong type.
+    """
     parts = _read_parts(data, path)
     tool_calls = _read_tool_calls(data.get("tool_calls"), f"{path}.tool_calls")
     if _PARTS in data:  # written by to_dict(), which has worked all of it out
@@ -215,13 +220,40 @@ def _write_tool_call(call: ToolCall) -> dict[str, Any]:
 
 
 def write_message(message: Message) -> dict[str, Any]:
-    """``message`` as one of a request's messages: the wire form of blocks, else plain text."""
+    """``message`` as one of a request's messages.
+
+    Plain text stays plain. Anything else goes back as the blocks it came in, reasoning with its signatures, unknown
+    blocks as they were. Reasoning that came as ``reasoning_content`` is not sent back: endpoints refuse that field in a
+    request (BerriAI/litellm#36931).
+    """
     blocks: list[Any] = []
     for part in message.parts:
-        wire = getattr(part, "wire", None)
-        if wire is not None and not any(wire is block for block in blocks):
-            blocks.append(wire)
-    data: dict[str, Any] = {"role": message.role, "content": blocks or message.content}
+        block = _write_block(part)
+        if block is not None and not any(block is other for other in blocks):  # one block may have become several parts
+            blocks.append(block)
+    plain = all(block.keys() == {"type", "text"} for block in blocks)
+    data: dict[str, Any] = {"role": message.role, "content": message.content if plain else blocks}
+    if message.refusal is not None and not any(block.get("type") == "refusal" for block in blocks):
+        data["refusal"] = message.refusal
     if message.tool_calls:
         data["tool_calls"] = [_write_tool_call(call) for call in message.tool_calls]
     return data
+
+
+def _write_block(part: Part) -> Any:
+    if part.wire is not None:
+        return part.wire
+    match part:
+        case TextPart():
+            citations = {"citations": list(part.citations)} if part.citations else {}
+            return {"type": "text", "text": part.text, **citations}
+        case ReasoningPart(encrypted=str() as data):
+            return {"type": "reasoning", "summary": [{"type": "summary_encrypted_text", "data": data}]}
+        case ReasoningPart(signature=str() as signature):
+            summary = {"type": "summary_text", "text": part.text, "signature": signature}
+            return {"type": "reasoning", "summary": [summary]}
+        case ImagePart():
+            return {"type": "image_url", "image_url": {"url": part.url}}
+        case OtherPart(data=dict() as data):
+            return {"type": part.type, **data}
+    return None

@@ -13,6 +13,7 @@ from isochat.errors import BadResponseError, InvalidInputError, ResponseTooLarge
 _BOM = b"\xef\xbb\xbf"
 _SNIPPET = 200
 _MAX_DEPTH = 64
+_MAX_BITS = 1024
 
 _decode = msgspec.json.Decoder().decode
 
@@ -64,8 +65,11 @@ def check_sendable(value: Any, path: str, depth: int = 0) -> None:
         UnsafeInputError: text with a lone surrogate, which one client escapes and another cannot send.
     """
     match value:
-        case None | bool() | int():
+        case None | bool():
             pass
+        case int():
+            if value.bit_length() > _MAX_BITS:
+                raise InvalidInputError(f"{path} is a number of {value.bit_length()} bits", remedy="Pass a smaller one")
         case str():
             if not value.isascii():
                 try:
@@ -106,6 +110,8 @@ def type_name(value: Any) -> str:
     match value:
         case None:
             return "null"
+        case bytes() | bytearray():
+            return "bytes"
         case bool():
             return "a boolean"
         case int() | float():

@@ -1,4 +1,4 @@
-"""What does the Responses API say? Replies read into the same result as a chat completion; requests written.
+"""What does the Responses API say? Its replies, read into the same result as a chat completion.
 
 Spoken on ``/serving-endpoints/responses``. Shapes: OpenAI's Responses reference and the ResponsesAgent replies
 among the payload facts (ids and status may be missing, ``created_at`` may be a float).
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from isochat.errors import BadResponseError, UnsupportedParameterError
+from isochat.errors import BadResponseError
 from isochat.results import (
     ChatResult,
     Choice,
@@ -126,44 +126,5 @@ def _finish_reason(data: Mapping[str, Any], message: Message) -> tuple[FinishRea
         case "incomplete":
             details = data.get("incomplete_details")
             why = details.get("reason") if isinstance(details, dict) else None
-            return _INCOMPLETE.get(str(why), "unknown"), f"incomplete/{why}"
+            return _INCOMPLETE.get(str(why), "unknown"), f"incomplete/{why}" if why else "incomplete"
     return "unknown", str(status)
-
-
-# ---------------------------------------------------------------------------------------------- writing
-
-
-def write_input(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The messages of a chat request as ``input`` items.
-
-    Raises:
-        UnsupportedParameterError: a message holds what isochat cannot say in Responses items.
-    """
-    items: list[dict[str, Any]] = []
-    for index, message in enumerate(messages):
-        unknown = sorted(message.keys() - {"role", "content"})
-        if message["role"] == "tool" or unknown:
-            raise UnsupportedParameterError(
-                f"messages[{index}] (role {message['role']!r}{', with ' + ', '.join(unknown) if unknown else ''}) "
-                "is not carried by the Responses API here",
-                remedy="Use a backend that speaks chat completions, e.g. backend='openai-chat'",
-            )
-        items.append({"role": message["role"], "content": _write_blocks(message, index)})
-    return items
-
-
-def _write_blocks(message: Mapping[str, Any], index: int) -> Any:
-    content = message.get("content")
-    if not isinstance(content, list | tuple):
-        return content
-    kind = "output_text" if message["role"] == "assistant" else "input_text"
-    blocks = []
-    for position, block in enumerate(content):
-        if block.get("type") != "text" or block.keys() - {"type", "text"}:
-            raise UnsupportedParameterError(
-                f"messages[{index}].content[{position}] (type {block.get('type')!r}) is not carried by the Responses "
-                "API here",
-                remedy="Use a backend that speaks chat completions, e.g. backend='openai-chat'",
-            )
-        blocks.append({"type": kind, "text": block["text"]})
-    return blocks

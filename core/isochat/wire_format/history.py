@@ -1,0 +1,198 @@
+"""How does a conversation go on in either API's words?
+
+A conversation may change its client at each turn, so its history holds what the other API said: reasoning items with
+encrypted content, ``output_text`` blocks, tool calls as messages or as items. Here it is said in the words of the API
+that carries the next turn. What that API has no word for is refused where the caller asks for it, and left out and
+noted where it is the model's own (reasoning, signatures, calls inside an agent): live endpoints refuse unknown fields
+("Extra inputs are not permitted").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Report = Callable[[str, str], None]
+"""Told of each thing that the API cannot carry: what it is, and why."""
+
+# The fields of a reasoning block as Databricks writes it (ReasoningContent of the foundation-model API reference);
+# OpenAI's reasoning items have an id, a status or encrypted_content beside them.
+_REASONING_BLOCK = frozenset({"type", "summary"})
+_TEXT_BLOCKS = ("text", "input_text", "output_text")
+_REASONING_FIELDS = ("id", "encrypted_content")
+# What an agent did inside its reply: items of the Responses API (function_call, web_search_call, mcp_call), messages
+# and answered calls of a ChatAgent. Only the first kind can go back, and only to the Responses API.
+_ITEM_ENDS = ("_call", "_call_output")
+_CHAT_AGENT_ENDS = (" message", "tool_calls")
+
+
+def for_chat_completions(messages: Sequence[dict[str, Any]], left_out: Callable[[str], None]) -> list[dict[str, Any]]:
+    """The messages as a chat-completions endpoint takes them; most pass as they are.
+
+    Args:
+        left_out: Told of what the model said that only the Responses API can take back.
+    """
+    return [_chat_message(message, f"messages[{index}]", left_out) for index, message in enumerate(messages)]
+
+
+def _chat_message(message: dict[str, Any], path: str, left_out: Callable[[str], None]) -> dict[str, Any]:
+    content = message.get("content")
+    if not isinstance(content, list):
+        return message
+    blocks = [_chat_block(block, f"{path}.content[{i}]", left_out) for i, block in enumerate(content)]
+    if all(new is old for new, old in zip(blocks, content, strict=True)):
+        return message
+    kept = [block for block in blocks if block is not None]
+    if all(block.keys() == {"type", "text"} for block in kept):
+        # Some endpoints take no lists (payload fact 33), and plain text says the same.
+        text = "".join(block["text"] for block in kept)
+        return {**message, "content": text or (None if message.get("tool_calls") else "")}
+    return {**message, "content": kept}
+
+
+def _chat_block(block: Any, path: str, left_out: Callable[[str], None]) -> Any:
+    match block.get("type"):
+        case "reasoning" if not block.keys() <= _REASONING_BLOCK:
+            left_out(f"{path} (reasoning of the Responses API)")
+            return None
+        case "output_text" | "input_text":
+            return {"type": "text", "text": block.get("text", "")}
+        case "input_image":
+            image = {"url": block.get("image_url"), **_without(block, "type", "image_url")}
+            return {"type": "image_url", "image_url": image}
+        case "input_file":
+            return {"type": "file", "file": _without(block, "type")}
+        case str() as kind if kind.startswith("mcp_") or kind.endswith((*_ITEM_ENDS, *_CHAT_AGENT_ENDS)):
+            left_out(f"{path} ({kind!r} of an agent)")
+            return None
+    return block
+
+
+def for_responses(
+    messages: Sequence[Mapping[str, Any]], unsupported: Report, left_out: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """The messages as ``input`` items of the Responses API.
+
+    Args:
+        unsupported: Told of fields and blocks that its items do not have.
+        left_out: Told of what the model said that only a chat-completions endpoint can take back.
+    """
+    items: list[dict[str, Any]] = []
+    for index, message in enumerate(messages):
+        items.extend(_Items(f"messages[{index}]", unsupported, left_out).of(message))
+    return items
+
+
+class _Items:
+    """Writes the items of one message."""
+
+    def __init__(self, path: str, unsupported: Report, left_out: Callable[[str], None]) -> None:
+        self.path = path
+        self.unsupported = unsupported
+        self.left_out = left_out
+
+    def of(self, message: Mapping[str, Any]) -> list[dict[str, Any]]:
+        role, content = message["role"], message.get("content")
+        self._check_fields(message, role)
+        if role == "tool":
+            return [
+                {
+                    "type": "function_call_output",
+                    "call_id": message.get("tool_call_id"),
+                    "output": self._said(content, role),
+                }
+            ]
+        if role != "assistant":
+            return [{"role": role, "content": self._said(content, role)}]
+        items = [dict(block) for block in content if _taken_back(block)] if isinstance(content, list) else []
+        said = self._said(content, role)
+        if isinstance(refusal := message.get("refusal"), str) and refusal:
+            said = [*([{"type": "output_text", "text": said}] if isinstance(said, str) and said else said or [])]
+            said.append({"type": "refusal", "refusal": refusal})
+        if said or (said is not None and not items and not message.get("tool_calls")):
+            items.append({"role": role, "content": said})
+        calls = message.get("tool_calls") or ()
+        return items + [self._call(call, f"{self.path}.tool_calls[{i}]") for i, call in enumerate(calls)]
+
+    def _check_fields(self, message: Mapping[str, Any], role: str) -> None:
+        known = {"role", "content"}
+        known |= {"tool": {"tool_call_id"}, "assistant": {"tool_calls", "refusal"}}.get(role, set())
+        for name in sorted(message.keys() - known):
+            if message[name] is None:
+                continue
+            if name == "reasoning_content":
+                self.left_out(f"{self.path}.reasoning_content")
+            else:
+                self.unsupported(f"{self.path}.{name}", "an input item has no such field")
+
+    def _said(self, content: Any, role: str) -> Any:
+        if not isinstance(content, list):
+            return content
+        blocks = []
+        for index, block in enumerate(content):
+            path = f"{self.path}.content[{index}]"
+            if role == "assistant" and _taken_back(block):
+                continue
+            if block.get("type") == "reasoning":
+                item = any(name in block for name in _REASONING_FIELDS)
+                whose = (
+                    "a reasoning item without encrypted content" if item else "reasoning of a chat-completions endpoint"
+                )
+                self.left_out(f"{path} ({whose})")
+                continue
+            written = self._block(block, role, path)
+            if written is not None:
+                blocks.append(written)
+        return blocks
+
+    def _block(self, block: Mapping[str, Any], role: str, path: str) -> dict[str, Any] | None:
+        match block.get("type"):
+            case kind if role == "assistant" and kind not in (*_TEXT_BLOCKS, "refusal"):
+                self.left_out(f"{path} (type {kind!r} of a chat-completions endpoint)")
+                return None
+            case kind if kind in _TEXT_BLOCKS:
+                for name in sorted(block.keys() - {"type", "text", "annotations", "citations", "logprobs"}):
+                    self.unsupported(f"{path}.{name}", "a text block has no such field")
+                return {"type": "output_text" if role == "assistant" else "input_text", "text": block.get("text", "")}
+            case "image_url":
+                image = block.get("image_url")
+                self._check_beside(block, "image_url", path)
+                if isinstance(image, Mapping):
+                    return {"type": "input_image", "image_url": image.get("url"), **_without(image, "url")}
+                return {"type": "input_image", "image_url": image}
+            case "file":
+                self._check_beside(block, "file", path)
+                return {"type": "input_file", **(block.get("file") or {})}
+            case "refusal":
+                return {"type": "refusal", "refusal": block.get("refusal", "")}
+            case str() as kind if kind.startswith("input_"):
+                return dict(block)
+        self.unsupported(f"{path} (type {block.get('type')!r})", "it has no such content block")
+        return None
+
+    def _check_beside(self, block: Mapping[str, Any], content: str, path: str) -> None:
+        for name in sorted(block.keys() - {"type", content}):
+            self.unsupported(f"{path}.{name}", f"an input_{content.removesuffix('_url')} block has no such field")
+
+    def _call(self, call: Mapping[str, Any], path: str) -> dict[str, Any]:
+        for name in sorted(call.keys() - {"id", "type", "function", "index"}):
+            self.left_out(f"{path}.{name}")
+        function = call.get("function") or {}
+        return {
+            "type": "function_call",
+            "call_id": call.get("id"),
+            "name": function.get("name"),
+            "arguments": function.get("arguments", ""),
+        }
+
+
+def _taken_back(block: Mapping[str, Any]) -> bool:
+    # The service keeps no state (`store` is refused), so an item must bring along what it stands for.
+    kind = str(block.get("type"))
+    if kind == "reasoning":
+        return bool(block.get("encrypted_content"))
+    return kind.startswith("mcp_") or kind.endswith(_ITEM_ENDS)
+
+
+def _without(mapping: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in mapping.items() if name not in names}

@@ -1,0 +1,125 @@
+"""Does an answer go back into a conversation whole, whichever API carries the next turn?"""
+
+import json
+
+import pytest
+
+import isochat
+from isochat.wire_format.chat_completions import read_completion
+from isochat.wire_format.history import for_chat_completions, for_responses
+from isochat.wire_format.responses import read_response
+
+SIGNED = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm.", "signature": "s1"}]}
+REDACTED = {"type": "reasoning", "summary": [{"type": "summary_encrypted_text", "data": "x1"}]}
+ITEM = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "e1"}
+TEXT = {"type": "text", "text": "So."}
+CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}, "thoughtSignature": "t1"}
+
+
+def chat_answer(**message):
+    choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": "stop"}
+    return read_completion({"choices": [choice]})
+
+
+def responses_answer(*items):
+    return read_response({"status": "completed", "output": list(items)})
+
+
+def said(text):
+    return {
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "output_text", "text": text, "annotations": []}],
+    }
+
+
+def refuse(what, why):
+    raise AssertionError(f"{what}: {why}")
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (chat_answer(content="So."), {"role": "assistant", "content": "So."}),
+        (chat_answer(content=[TEXT]), {"role": "assistant", "content": "So."}),
+        (chat_answer(content=[SIGNED, TEXT]), {"role": "assistant", "content": [SIGNED, TEXT]}),
+        (chat_answer(content=[REDACTED, TEXT]), {"role": "assistant", "content": [REDACTED, TEXT]}),
+        (
+            chat_answer(content=[{**TEXT, "citations": [{"type": "char_location"}]}]),
+            {"role": "assistant", "content": [{**TEXT, "citations": [{"type": "char_location"}]}]},
+        ),
+        (chat_answer(content="", tool_calls=[CALL]), {"role": "assistant", "content": None, "tool_calls": [CALL]}),
+        (chat_answer(content="So.", reasoning_content="Hm."), {"role": "assistant", "content": "So."}),
+        (chat_answer(content=None, refusal="No."), {"role": "assistant", "content": None, "refusal": "No."}),
+    ],
+    ids=["text", "a block of text", "signed", "redacted", "cited", "a call", "reasoning_content", "a refusal"],
+)  # fmt: skip
+def test_to_message_is_what_the_endpoint_said(answer, message):
+    assert answer.to_message() == message
+
+
+@pytest.mark.parametrize("block", [SIGNED, REDACTED])
+def test_reasoning_outlives_to_dict(block):
+    answer = chat_answer(content=[block, TEXT])
+
+    again = isochat.ChatResult.from_dict(json.loads(json.dumps(answer.to_dict())))
+
+    assert again == answer
+    assert again.to_message() == answer.to_message()
+
+
+def test_reasoning_of_the_responses_api_goes_back_to_it_and_not_to_chat():
+    message = responses_answer(ITEM, said("So.")).to_message()
+    left_out = []
+
+    items = for_responses([message], refuse, refuse)
+    chat = for_chat_completions([message], left_out.append)
+
+    assert items == [ITEM, {"role": "assistant", "content": [{"type": "output_text", "text": "So."}]}]
+    assert chat == [{"role": "assistant", "content": "So."}]
+    assert left_out == ["messages[0].content[0] (reasoning of the Responses API)"]
+
+
+def test_reasoning_of_a_chat_endpoint_goes_back_to_it_and_not_to_responses():
+    message = chat_answer(content=[SIGNED, TEXT]).to_message()
+    left_out = []
+
+    chat = for_chat_completions([message], refuse)
+    items = for_responses([message], refuse, left_out.append)
+
+    assert chat == [message]
+    assert items == [{"role": "assistant", "content": [{"type": "output_text", "text": "So."}]}]
+    assert left_out == ["messages[0].content[0] (reasoning of a chat-completions endpoint)"]
+
+
+def test_tool_calls_and_their_results_become_items():
+    history = [
+        {"role": "user", "content": "Weather?"},
+        chat_answer(content=None, tool_calls=[CALL]).to_message(),
+        {"role": "tool", "tool_call_id": "c1", "content": "12 C"},
+    ]
+
+    left_out = []
+
+    assert for_responses(history, refuse, left_out.append) == [
+        {"role": "user", "content": "Weather?"},
+        {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c1", "output": "12 C"},
+    ]
+    assert left_out == ["messages[1].tool_calls[0].thoughtSignature"]
+
+
+def test_what_has_no_item_is_told():
+    told = []
+    history = [
+        {"role": "user", "name": "Ann", "content": [{"type": "video_url", "video_url": {"url": "https://x"}}]},
+        {"role": "user", "content": [{**TEXT, "cache_control": {"type": "ephemeral"}}]},
+    ]
+
+    for_responses(history, lambda what, why: told.append(what), refuse)
+
+    assert told == [
+        "messages[0].name",
+        "messages[0].content[0] (type 'video_url')",
+        "messages[1].content[0].cache_control",
+    ]
