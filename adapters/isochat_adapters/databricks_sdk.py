@@ -31,7 +31,7 @@ class DatabricksSDK(Backend):
 
     name: ClassVar[str] = "databricks-sdk"
     capabilities: ClassVar[Capabilities] = Capabilities(api="chat-completions", surface="invocations")
-    options: ClassVar[frozenset[str]] = frozenset({"served_model"})
+    options: ClassVar[frozenset[str]] = frozenset({"served_model", "api"})
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -43,7 +43,7 @@ class DatabricksSDK(Backend):
         self._named = frozenset(inspect.signature(self._client.serving_endpoints.query).parameters) - _NOT_IN_BODY
 
     def complete(self, request: Request, wire: Wire) -> Reply:
-        messages = self._typed_messages(request)
+        messages = self._typed_messages(request) if "messages" in request.body else None
         with carried_by(wire):
             if messages is not None and self._takes(request.body):
                 call = wire.client_call = "serving_endpoints.query"

@@ -37,7 +37,7 @@ class MlflowDeployments(Backend):
 
     name: ClassVar[str] = "mlflow"
     capabilities: ClassVar[Capabilities] = Capabilities(api="chat-completions", surface="invocations")
-    options: ClassVar[frozenset[str]] = frozenset({"served_model"})
+    options: ClassVar[frozenset[str]] = frozenset({"served_model", "api"})
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

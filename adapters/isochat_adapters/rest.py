@@ -28,7 +28,7 @@ class Rest(Backend):
     capabilities: ClassVar[Capabilities] = Capabilities(
         api="chat-completions", surface="invocations", routes=("serving-endpoints", "ai-gateway")
     )
-    options: ClassVar[frozenset[str]] = frozenset({"served_model"})
+    options: ClassVar[frozenset[str]] = frozenset({"served_model", "api"})
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -36,8 +36,8 @@ class Rest(Backend):
 
     def complete(self, request: Request, wire: Wire) -> Reply:
         if self.setup.route == "ai-gateway":  # it knows OpenAI-style paths alone
-            path, asked = "chat/completions", {"model": request.endpoint, **request.body}
-            wire.client_call = "POST chat/completions"
+            path = "responses" if request.api == "responses" else "chat/completions"
+            asked, wire.client_call = {"model": request.endpoint, **request.body}, f"POST {path}"
         else:
             path, asked = f"{request.path}/invocations", request.body
             wire.client_call = "POST invocations"

@@ -18,7 +18,7 @@ from isochat.messages import Messages
 from isochat.observing import log_attempt
 from isochat.parameters import ChatParams
 from isochat.policy import RetryPolicy
-from isochat.request import Options, Request, build, call_options
+from isochat.request import Api, Options, Request, build, call_options
 from isochat.results import ChatResult, Meta
 from isochat.routes import PATHS, check_route, choose_route
 from isochat.text_safety import check_endpoint, check_headers
@@ -62,7 +62,8 @@ class Client:
         allow_insecure: Allow plain http to a host that is not this machine.
         config_file: The ``isochat.toml`` to read.
         backend_options: What the backend takes beyond these: ``served_model=`` names one of an endpoint's served models
-            (``rest``, ``mlflow``, ``databricks-sdk``), ``product=`` is appended to the User-Agent.
+            (``rest``, ``mlflow``, ``databricks-sdk``), ``api="responses"`` asks such a path in the words of the
+            Responses API, which ResponsesAgent endpoints take; ``product=`` is appended to the User-Agent.
 
     Raises:
         ConfigurationError: settings, credentials, target or backend are not usable; the message names which.
@@ -126,6 +127,9 @@ class Client:
         self._served_model: str | None = settings.options.get("served_model")
         if self._served_model is not None:
             check_endpoint(self._served_model, "served_model")
+        self._api: Api = settings.options.get("api") or self.capabilities.api
+        if self._api not in ("chat-completions", "responses"):
+            raise ConfigurationError(f"api is {self._api!r}", remedy="It may be chat-completions or responses")
         self._route = choose_route(settings["route"], settings["endpoint"])
         check_route(self._route, self.capabilities.routes, self._backend_class.name, self._served_model)
         self._options = Options(settings["timeout"], settings["deadline"], settings["max_retries"])
@@ -174,7 +178,7 @@ class Client:
         options = call_options(given, self._call_defaults())
         request = build(
             self._endpoint(),
-            self.capabilities.api,
+            self._api,
             messages,
             given,
             self._target_params(),

@@ -27,6 +27,40 @@ def call_forms(client: isochat.Client) -> None:
     assert_type(isochat.chat("Hi", backend="rest", endpoint="e", max_tokens=5), isochat.ChatResult)
 
 
+def every_parameter(client: isochat.Client, messages: list[dict[str, Any]]) -> None:
+    result = client.chat(
+        messages,
+        max_tokens=1,
+        temperature=isochat.UNSET,
+        top_p=None,
+        top_k=1,
+        stop="x",
+        n=1,
+        tools=[{"type": "function", "function": {"name": "f"}}],
+        tool_choice={"type": "function", "function": {"name": "f"}},
+        parallel_tool_calls=False,
+        response_format={"type": "json_object"},
+        reasoning_effort="low",
+        thinking={"type": "adaptive"},
+        logprobs=True,
+        top_logprobs=2,
+        seed=1,
+        frequency_penalty=0.1,
+        presence_penalty=0.1,
+        logit_bias={"1": 2.0},
+        user="u",
+        stream_options={"include_usage": True},
+        client_request_id="r",
+        usage_context={"team": "search"},
+        databricks_options={"return_trace": True},
+        custom_inputs={"k": 1},
+    )
+    client.chat([*messages, result.to_message(), {"role": "tool", "tool_call_id": "c", "content": "42"}])
+    assert_type(result.tool_calls[0].parse(), Any)
+    isochat.Client("rest", endpoint="system.ai.x", route="auto")
+    isochat.Client("mlflow", endpoint="e", served_model="m", api="responses")
+
+
 def wrong_calls(client: isochat.Client) -> None:
     # With --warn-unused-ignores each of these must be an error.
     client.chat("Hi", max_token=5)  # type: ignore[call-arg]
