@@ -184,7 +184,7 @@ def _error(counts_as: int, status: int, facts: _Facts, headers: Mapping[str, str
     message = facts.message or _plain(text)
     kind = _class(counts_as, facts.code, message)
     retry_after = read_retry_after(headers.get("retry-after"), headers.get("date"))
-    said = f"{_HEADLINES.get(kind, 'the service answered with an error')}"
+    said = _HEADLINES_OF_CODES.get(facts.code or "") or _HEADLINES.get(kind, "the service answered with an error")
     return kind(
         f"{said}: {message[:_MESSAGE_SHOWN]}" if message else said,
         status_code=status,
@@ -198,6 +198,7 @@ def _error(counts_as: int, status: int, facts: _Facts, headers: Mapping[str, str
     )
 
 
+_HEADLINES_OF_CODES: Mapping[str, str] = {"FEATURE_DISABLED": "the workspace does not offer this"}
 _HEADLINES: Mapping[type[StatusError], str] = {
     BadRequestError: "the endpoint refused the request",
     ContextLengthExceededError: "the messages are too long for the model",
