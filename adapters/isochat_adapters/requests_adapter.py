@@ -89,8 +89,9 @@ def _quieten(client: Any) -> None:
     if parser is None:
         return
     silent = {"logging": SimpleNamespace(debug=lambda *args, **kwargs: None)}
-    for member in ("_error_parsers", "_error_customizers"):
-        setattr(parser, member, [_silenced(step, silent) for step in getattr(parser, member, ())])
+    parser._error_parsers = [_silenced(step, silent) for step in getattr(parser, "_error_parsers", ())]
+    # What prepares the SDK's own retries, which are off; up to 0.49 it warns the user of a deprecated field besides.
+    parser._error_customizers = []
     parser.get_api_error = MethodType(with_globals(type(parser).get_api_error, silent), parser)
 
 

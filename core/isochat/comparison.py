@@ -102,6 +102,8 @@ def _comparable(result: ChatResult) -> Any:
         plain.pop(name)
     order: dict[Any, str] = {}
     for choice in plain["choices"]:
+        if isinstance(choice["logprobs"], Mapping):  # chat completions says null for what there is none of
+            choice["logprobs"] = {name: value for name, value in choice["logprobs"].items() if value is not None}
         for call in choice["message"]["tool_calls"]:
             if call["id"] is not None:
                 call["id"] = order.setdefault(call["id"], f"call {len(order) + 1}")

@@ -63,6 +63,10 @@ def _read_message(message: Any, path: str) -> dict[str, Any]:
                     f"{path}.content[{index}] is {_kind(block)}; expected a content block",
                     remedy="Pass {'type': 'text', 'text': ...} or another block that has a type",
                 )
+            if block["type"] == "file" and not isinstance(block.get("file"), Mapping):
+                raise InvalidInputError(
+                    f"{path}.content[{index}].file is {_kind(block.get('file'))}; expected an object"
+                )
             if block["type"] == "text" and not isinstance(block.get("text"), str):
                 raise InvalidInputError(
                     f"{path}.content[{index}].text is {_kind(block.get('text'))}; expected text",
@@ -75,8 +79,22 @@ def _read_message(message: Any, path: str) -> dict[str, Any]:
             else f"{path} has no content",
             remedy="Pass the text as a string",
         )
+    _check_tool_calls(plain.get("tool_calls"), f"{path}.tool_calls")
     check_sendable(plain, path)
     return plain
+
+
+def _check_tool_calls(calls: Any, path: str) -> None:
+    if calls is None:
+        return
+    if not isinstance(calls, list | tuple):
+        raise InvalidInputError(f"{path} is {_kind(calls)}; expected a list of tool calls")
+    for index, call in enumerate(calls):
+        if not isinstance(call, Mapping) or not isinstance(call.get("function", {}), Mapping):
+            raise InvalidInputError(
+                f"{path}[{index}] is no tool call",
+                remedy="Pass {'id': ..., 'type': 'function', 'function': {'name': ..., 'arguments': ...}}",
+            )
 
 
 def _kind(value: Any) -> str:

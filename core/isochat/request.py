@@ -147,8 +147,8 @@ def build(
     else:
         said = list(plain)
         body = {"input": history.for_responses(plain, unsupported, left_out), **_responses_fields(given, unsupported)}
-    if extra_body:
-        body.update(extra_body)
+    for name, value in extra_body.items():
+        body[name] = _joined(name, body.get(name), value) if api == "responses" else value
     path = check_endpoint(endpoint) + (f"/served-models/{served_model}" if served_model else "")
     return Request(endpoint, api, body, tuple(said), path, extra_headers, tuple(warnings))
 
@@ -161,7 +161,7 @@ def _given(
         known = ALIASES.get(name, name)
         if known not in BY_NAME and known not in CALL_OPTIONS:
             raise UnsupportedParameterError(f"unknown parameter {name!r}", remedy=_nearest(name))
-        if known != name and value is not None and params.get(known) is not None:
+        if known != name and value is not None and params.get(known) not in (None, UNSET):
             raise InvalidInputError(f"{name} and {known} are one parameter; both are given", remedy=f"Keep {known}")
         if value is UNSET:
             merged.pop(known, None)
@@ -184,6 +184,15 @@ def _checked_extra_body(extra_body: Any) -> Mapping[str, Any]:
         )
     check_sendable(dict(extra_body), "extra_body")
     return extra_body
+
+
+def _joined(name: str, ours: Any, theirs: Any) -> Any:
+    """What ``extra_body`` says, joined with what parameters have put into the same field of a Responses body."""
+    if name in ("reasoning", "text") and isinstance(ours, dict) and isinstance(theirs, Mapping):
+        return {**ours, **theirs}
+    if name == "include" and isinstance(ours, list) and isinstance(theirs, list | tuple):
+        return [*ours, *(value for value in theirs if value not in ours)]
+    return theirs
 
 
 def _responses_fields(given: Mapping[str, Any], unsupported: history.Report) -> dict[str, Any]:

@@ -71,6 +71,11 @@ _STATUS_OF_CODE: Mapping[str, int] = {
     "REQUEST_LIMIT_EXCEEDED": 429,
     "RESOURCE_EXHAUSTED": 429,
     "rate_limit_exceeded": 429,
+    "rate_limit_error": 429,
+    "unsupported_parameter": 400,
+    "unsupported_value": 400,
+    "authentication_error": 401,
+    "overloaded_error": 529,
     "INTERNAL_ERROR": 500,
     "server_error": 500,
     "TEMPORARILY_UNAVAILABLE": 503,
@@ -79,9 +84,11 @@ _STATUS_OF_CODE: Mapping[str, int] = {
 
 _CONTEXT_LENGTH = re.compile(
     r"context[_ ]length|maximum context|context window|input is too long|prompt is too long|(prompt|input) token count|"
-    r"too many (input )?tokens|exceeds? the (model'?s )?(maximum|max) (input|prompt|context)",
+    r"too many (input )?tokens|exceeds? the (model'?s )?(maximum|max) (input|prompt|context)|"
+    r"exceed context limit|maximum prompt length",
     re.IGNORECASE,
 )
+_UNKNOWN_FIELD = re.compile(r"unknown field|Extra inputs are not permitted", re.IGNORECASE)
 _CONTENT_FILTER = re.compile(
     r"content_filter|content_policy|guardrail_triggered|content management policy", re.IGNORECASE
 )
@@ -101,6 +108,14 @@ _HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(r"not support the (temperature|top_p|top_k) parameter", re.I),
         r"This model takes no \1: leave it out",
+    ),
+    (
+        re.compile(r"use 'max_completion_tokens' instead", re.I),
+        "Pass extra_body={'max_completion_tokens': ...} in place of max_tokens",
+    ),
+    (
+        re.compile(r"unknown field \"(?:messages|input)\"|Missing required Chat parameter", re.I),
+        "This endpoint does not take what was sent: check its task; api='responses' is for agents that take input",
     ),
     (re.compile(r"unsupported (?:value|parameter): '(\w+)'", re.I), r"This model takes no such \1: leave it out"),
     (
@@ -172,7 +187,7 @@ def error_under_200(data: Any, status: int, headers: Mapping[str, str], body: by
     if not isinstance(data, Mapping) or data.get("choices"):
         return None
     failed = data.get("status") == "failed"
-    if "error_code" not in data and not data.get("error") and not failed:
+    if not data.get("error_code") and not data.get("error") and not failed:
         return None
     facts = _facts(data)
     code = facts.code or ""
@@ -216,6 +231,8 @@ _HEADLINES: Mapping[type[StatusError], str] = {
 def _class(status: int, code: str | None, message: str) -> type[StatusError]:
     if status < 500 or code in ("context_length_exceeded", "content_filter"):
         said = f"{code or ''} {message}"
+        if status in (400, 422) and _UNKNOWN_FIELD.search(said):  # the field's name is no word of the message
+            return BadRequestError
         if status in (400, 413, 422) and _CONTEXT_LENGTH.search(said):
             return ContextLengthExceededError
         if _CONTENT_FILTER.search(said):

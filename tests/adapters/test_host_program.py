@@ -354,8 +354,6 @@ print(logging.root.handlers, logging.root.level)
 
 def test_the_root_logger_is_left_to_the_host(backend: str) -> None:
     # In a process of its own: pytest has handlers on the root logger, which hide what a bare program would get.
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", ROOT_LOGGER, backend], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", ROOT_LOGGER, backend], capture_output=True, text=True, check=False)
 
     assert (done.stdout, done.stderr) == ("[] 30\n", "")

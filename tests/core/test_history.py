@@ -5,6 +5,8 @@ import json
 import pytest
 
 import isochat
+from isochat.messages import read_messages
+from isochat.request import build
 from isochat.wire_format.chat_completions import read_completion
 from isochat.wire_format.history import for_chat_completions, for_responses
 from isochat.wire_format.responses import read_response
@@ -123,3 +125,95 @@ def test_what_has_no_item_is_told():
         "messages[0].content[0] (type 'video_url')",
         "messages[1].content[0].cache_control",
     ]
+
+
+def test_an_empty_text_beside_a_call_is_no_text():
+    answer = chat_answer(content=[SIGNED, {"type": "text", "text": ""}], tool_calls=[CALL])
+
+    assert answer.message.content is None
+    assert answer.to_message()["content"] == [SIGNED]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [TEXT, {"type": "text", "text": None, "citations": [{"type": "char_location"}]}],
+        [{"type": "text", "citations": []}, TEXT],
+        [{"foo": 1}, TEXT],
+    ],
+    ids=["a citation alone", "no text", "no type"],
+)
+def test_whatever_an_endpoint_said_may_go_back(content):
+    message = chat_answer(content=content).to_message()
+
+    assert read_messages([message])[0]["role"] == "assistant"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "assistant", "content": "a", "tool_calls": ["x"]},
+        {"role": "assistant", "content": "a", "tool_calls": {"id": "1"}},
+        {"role": "assistant", "content": "a", "tool_calls": [{"id": "1", "function": "f"}]},
+        {"role": "user", "content": [{"type": "file", "file": "x"}]},
+        {"role": "user", "content": [{"type": "text", "text": 3}]},
+    ],
+)
+def test_a_malformed_history_is_refused_with_its_path(message):
+    with pytest.raises(isochat.InvalidInputError, match=r"messages\[0\]"):
+        read_messages([message])
+
+
+def test_extra_body_adds_to_what_parameters_say_in_a_responses_body():
+    extra = {"reasoning": {"summary": "auto"}, "include": ["reasoning.encrypted_content"], "text": {"verbosity": "low"}}
+    params = {
+        "reasoning_effort": "low",
+        "logprobs": True,
+        "response_format": {"type": "json_object"},
+        "extra_body": extra,
+    }
+
+    body = build("e", "responses", "q", params, {}).body
+
+    assert body["reasoning"] == {"effort": "low", "summary": "auto"}
+    assert body["include"] == ["message.output_text.logprobs", "reasoning.encrypted_content"]
+    assert body["text"] == {"format": {"type": "json_object"}, "verbosity": "low"}
+
+
+def test_null_in_logprobs_is_no_difference():
+    def answer(logprobs):
+        choice = {"index": 0, "message": {"role": "assistant", "content": "a"}, "logprobs": logprobs}
+        return read_completion({"choices": [choice]})
+
+    assert isochat.diff(answer({"content": [1], "refusal": None}), answer({"content": [1]})) == []
+
+
+def test_unknown_fields_inside_a_calls_function_are_kept():
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}", "thought_signature": "t"}}
+
+    assert chat_answer(content=None, tool_calls=[call]).to_message()["tool_calls"] == [call]
+
+
+def test_the_call_of_the_older_form_is_a_call():
+    answer = chat_answer(content=None, function_call={"name": "f", "arguments": "{}"})
+
+    assert [(call.id, call.function.name) for call in answer.tool_calls] == [(None, "f")]
+
+
+def test_a_call_of_a_custom_tool_is_a_call_and_goes_back_as_it_came():
+    custom = {"id": "c", "type": "custom", "custom": {"name": "g", "input": "x"}}
+    answer = chat_answer(content="a", tool_calls=[custom])
+
+    (call,) = answer.tool_calls
+    assert (call.type, call.function.name, call.function.arguments) == ("custom", "g", "x")
+    assert answer.to_message()["tool_calls"] == [custom]
+    assert isochat.ChatResult.from_dict(answer.to_dict()) == answer
+
+
+def test_citations_that_the_next_api_cannot_take_back_are_told():
+    cited = chat_answer(content=[{**TEXT, "citations": [{"type": "char_location"}]}]).to_message()
+    left_out = []
+
+    for_responses([cited], refuse, left_out.append)
+
+    assert left_out == ["messages[0].content[0].citations"]

@@ -97,6 +97,11 @@ def read_message(data: dict[str, Any], path: str) -> Message:
         content, reasoning, refusal = (_text_or_none(data.get(k)) for k in ("content", "reasoning_content", "refusal"))
         return Message(_text_or_none(data.get("role")) or "assistant", content, reasoning, tool_calls, refusal, parts)
     content = joined(parts, TextPart)
+    if not tool_calls and isinstance(data.get("function_call"), dict):  # the older form, of one call without an id
+        tool_calls = (_read_tool_call({"function": data["function_call"]}, f"{path}.function_call"),)
+    if tool_calls:  # a text of no words beside calls means that there is no text, and endpoints refuse it in a history
+        content = content or None
+        parts = tuple(part for part in parts if part != TextPart(""))
     if content is None and data.get("content") == "" and not tool_calls:
         content = ""  # an answer of no words; beside tool calls it means that there is no text
     return Message(
@@ -137,14 +142,22 @@ def _read_tool_calls(data: Any, path: str) -> tuple[ToolCall, ...]:
 
 
 def _read_tool_call(data: Any, path: str) -> ToolCall:
-    function = data.get("function") if isinstance(data, dict) else None
+    if not isinstance(data, dict):
+        raise BadResponseError(f"{path} is {type_name(data)}; expected a tool call")
+    kind = _text_or_none(data.get("type")) or "function"
+    # Custom tools of OpenAI's have their name, and an input of plain text, under the word of their type.
+    function = data.get("function", data.get(kind))
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise BadResponseError(f"{path} is no tool call: it names no function")
+    extra = {name: value for name, value in data.items() if name not in ("id", "type", "function", "index")}
+    beside = {name: value for name, value in function.items() if name not in ("name", "arguments")}
+    if beside and "function" in data:
+        extra["function"] = beside
     return ToolCall(
         id=_text_or_none(data.get("id")),
-        type=_text_or_none(data.get("type")) or "function",
-        function=Function(function["name"], arguments_text(function.get("arguments"))),
-        extra={k: v for k, v in data.items() if k not in ("id", "type", "function", "index")},
+        type=kind,
+        function=Function(function["name"], arguments_text(function.get("arguments", function.get("input")))),
+        extra=extra,
     )
 
 
@@ -215,8 +228,11 @@ def _write_part(part: Part) -> dict[str, Any]:
 
 
 def _write_tool_call(call: ToolCall) -> dict[str, Any]:
-    function = {"name": call.function.name, "arguments": call.function.arguments}
-    return {"id": call.id, "type": call.type, "function": function, **call.extra}
+    if call.type in call.extra and call.type != "function":
+        return {"id": call.id, "type": call.type, **call.extra}
+    beside = call.extra.get("function", {})
+    function = {"name": call.function.name, "arguments": call.function.arguments, **beside}
+    return {**call.extra, "id": call.id, "type": call.type, "function": function}
 
 
 def write_message(message: Message) -> dict[str, Any]:

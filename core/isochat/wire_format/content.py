@@ -41,7 +41,8 @@ def _read_block(block: Any, path: str) -> Iterable[Part]:
             citations = block.get("citations") or block.get("annotations")
             if not isinstance(citations, list | tuple):
                 citations = ()
-            return (TextPart(_text(block, "text", path), tuple(citations), wire=block),)
+            wire = block if isinstance(block.get("text"), str) else {**block, "text": ""}
+            return (TextPart(_text(block, "text", path), tuple(citations), wire=wire),)
         case "reasoning":
             return read_reasoning(block, path)
         case "image" | "image_url":
@@ -87,7 +88,9 @@ def joined(parts: Iterable[Part], kind: type[TextPart] | type[ReasoningPart] | t
 
 
 def _other(block: dict[str, Any]) -> OtherPart:
-    return OtherPart(str(block.get("type") or "unknown"), {k: v for k, v in block.items() if k != "type"}, wire=block)
+    kind = str(block.get("type") or "unknown")
+    data = {name: value for name, value in block.items() if name != "type"}
+    return OtherPart(kind, data, wire=block if block.get("type") == kind else {**data, "type": kind})
 
 
 def _text(block: dict[str, Any], key: str, path: str) -> str:

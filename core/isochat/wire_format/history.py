@@ -56,6 +56,8 @@ def _chat_block(block: Any, path: str, left_out: Callable[[str], None]) -> Any:
             left_out(f"{path} (reasoning of the Responses API)")
             return None
         case "output_text" | "input_text":
+            if block.get("annotations"):
+                left_out(f"{path}.annotations")
             return {"type": "text", "text": block.get("text", "")}
         case "input_image":
             image = {"url": block.get("image_url"), **_without(block, "type", "image_url")}
@@ -109,7 +111,7 @@ class _Items:
         if isinstance(refusal := message.get("refusal"), str) and refusal:
             said = [*([{"type": "output_text", "text": said}] if isinstance(said, str) and said else said or [])]
             said.append({"type": "refusal", "refusal": refusal})
-        if said or (said is not None and not items and not message.get("tool_calls")):
+        if said or (said == "" and not items and not message.get("tool_calls")):
             items.append({"role": role, "content": said})
         calls = message.get("tool_calls") or ()
         return items + [self._call(call, f"{self.path}.tool_calls[{i}]") for i, call in enumerate(calls)]
@@ -153,6 +155,9 @@ class _Items:
             case kind if kind in _TEXT_BLOCKS:
                 for name in sorted(block.keys() - {"type", "text", "annotations", "citations", "logprobs"}):
                     self.unsupported(f"{path}.{name}", "a text block has no such field")
+                for name in ("citations", "annotations"):
+                    if block.get(name):
+                        self.left_out(f"{path}.{name}")
                 return {"type": "output_text" if role == "assistant" else "input_text", "text": block.get("text", "")}
             case "image_url":
                 image = block.get("image_url")
