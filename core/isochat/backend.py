@@ -22,12 +22,15 @@ A backend is one module with a class and a hook::
 
 It holds no retry, reads no environment and assembles no result. It imports its client in ``__init__``, never at
 module level: the module must import without it.
+
+``complete`` is all that it must have. ``stream`` asks for a stream; ``acomplete`` and ``astream`` do the same on an
+event loop, over the wire of that loop. A backend without these two serves ``achat`` from bounded threads.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import msgspec
@@ -36,6 +39,7 @@ from isochat.errors import ChatError
 from isochat.request import Api, Request
 
 if TYPE_CHECKING:
+    from isochat.transport.async_wire import AsyncWire
     from isochat.transport.wire import Wire
 
 Surface = Literal["invocations", "chat/completions", "responses"]
@@ -52,7 +56,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         routes: The workspace's routes that its client can take.
         own_transport: Whether it sends by itself and leaves the wire alone.
         streaming: Whether it can stream.
-        asynchronous: ``native``, bounded ``threads``, or ``none``.
+        asynchronous: How it serves ``achat``: ``native`` on the event loop, or in bounded ``threads``.
     """
 
     api: Api
@@ -60,7 +64,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[str, ...] = ("serving-endpoints",)
     own_transport: bool = False
     streaming: bool = False
-    asynchronous: Literal["native", "threads", "none"] = "none"
+    asynchronous: Literal["native", "threads"] = "threads"
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +102,22 @@ class Reply(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     client_call: str = ""
 
 
+class StreamReply(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """What a streaming call gave back, from a backend with a transport of its own.
+
+    Attributes:
+        pieces: The body's bytes as they come, or chat-completion chunks as mappings; asynchronous from ``astream``.
+            Leaving early calls their ``close`` or ``aclose``.
+        delimited: Whether the end of ``pieces`` proves that nothing was cut off.
+    """
+
+    status: int
+    headers: list[tuple[str, str]]
+    pieces: Iterable[bytes | Mapping[str, Any]] | AsyncIterable[bytes | Mapping[str, Any]]
+    delimited: bool = True
+    client_call: str = ""
+
+
 class Backend(ABC):
     """Carries chat requests through one client library."""
 
@@ -122,6 +142,22 @@ class Backend(ABC):
         too, or a bare chat-completion mapping, which has no status, headers or request id.
         Exceptions of the client may pass: what stands on the wire decides, they become the ``__cause__``.
         """
+
+    def stream(self, request: Request, wire: Wire) -> StreamReply | None:
+        """Ask for a stream, once, by the client's documented streaming call; only where the capabilities say so.
+
+        It returns as soon as the reply's status is known. Over the wire, whose ``streaming`` is set, the successful
+        reply stays open as ``wire.incoming`` and nothing is returned: isochat reads it. Exceptions as in ``complete``.
+        """
+        raise NotImplementedError(f"the backend {self.name!r} says that it streams, and has no stream()")
+
+    async def acomplete(self, request: Request, wire: AsyncWire) -> Reply | Mapping[str, Any]:
+        """As :meth:`complete`, on the running event loop; only where ``asynchronous`` is ``native``."""
+        raise NotImplementedError(f"the backend {self.name!r} says that it is asynchronous, and has no acomplete()")
+
+    async def astream(self, request: Request, wire: AsyncWire) -> StreamReply | None:
+        """As :meth:`stream`, on the running event loop; only where ``asynchronous`` is ``native``."""
+        raise NotImplementedError(f"the backend {self.name!r} says that it streams on a loop, and has no astream()")
 
     def translate_error(self, error: Exception) -> ChatError | None:
         """The isochat error for what the client raised where the wire says nothing, if it is known: before anything was

@@ -132,6 +132,7 @@ class _OnTheClock:
                 sock = socket.socket(family, kind, protocol)
                 for option in self.socket_options or ():
                     sock.setsockopt(*option)
+                wire.socket = sock
                 sock.settimeout(wire.time_left())
                 sock.connect(address)
                 sock.settimeout(wire.time_left())
@@ -173,6 +174,7 @@ class _OnTheClock:
             raise wire.out_of_time() from None
         if not isinstance(self.sock, ClockedSocket):
             self.sock = ClockedSocket(self.sock, wire)
+        wire.socket = self.sock.socket
         wire.reused = False
         if wire.requested:  # http connects inside request(), https before it
             wire.phase = "send"
@@ -183,6 +185,7 @@ class _OnTheClock:
         wire.phase = "send"
         if isinstance(self.sock, ClockedSocket):
             self.sock.wire = wire
+            wire.socket = self.sock.socket
             if wire.reused is None:
                 wire.reused = True
         if body and len(body) < _JOINED:

@@ -1,24 +1,27 @@
-"""How is a reply read off the connection: as it comes, decompressed up to the cap, and given back on leaving?"""
+"""How is a reply read off a urllib3 connection: as it comes, up to the cap, and given back on leaving?"""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from isochat.errors import ConnectionLostError, ProtocolError, ResponseTooLargeError
+from isochat.transport.decompression import BodyCounter
 
 if TYPE_CHECKING:
     from isochat.transport.wire import Wire
 
 _READ = 64 * 1024
-_WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
 class IncomingReply:
-    """A reply whose status and headers are known and whose body is still on the connection."""
+    """A reply whose status and headers are known and whose body is still on the connection.
 
-    __slots__ = ("_coding", "_decompressor", "_done", "_raw", "headers", "reason", "status", "wire")
+    Attributes:
+        delimited: Whether the body says where it ends, by its length or its chunks. One that ends with its connection
+            may have been cut.
+    """
+
+    __slots__ = ("_body", "_done", "_raw", "delimited", "headers", "reason", "status", "wire")
 
     def __init__(self, raw: Any, wire: Wire) -> None:
         self.wire = wire
@@ -27,8 +30,9 @@ class IncomingReply:
         self.status: int = raw.status
         self.reason: str = raw.reason or ""
         self.headers: list[tuple[str, str]] = list(raw.headers.items())
-        self._coding: str = (raw.headers.get("content-encoding") or "identity").strip().lower()
-        self._decompressor: Any = None  # made at the first byte: an empty body may claim any coding
+        self.delimited = bool(raw.chunked) or "content-length" in raw.headers
+        cap = wire.limits.stream if wire.streaming else wire.limits.body
+        self._body = BodyCounter(raw.headers.get("content-encoding"), cap)
 
     def read1(self) -> bytes:
         """The next bytes, as soon as there are any; ``b""`` at the clean end.
@@ -44,35 +48,16 @@ class IncomingReply:
                 # With an amount, urllib3 notices a body shorter than its Content-Length; without one it does not.
                 data = self._raw.read1(_READ)
                 if not data:
-                    if self._decompressor is not None and not self._decompressor.eof:
-                        raise ConnectionLostError("the compressed body was cut short")
+                    self._body.finish()
                     self._done = True
                     self._raw.release_conn()
                     return b""
-                if self._coding != "identity":
-                    data = self._decompress(data, wire.limits.body - wire.body_bytes + 1)
-                    if not data:
-                        continue
-                wire.body_bytes += len(data)
-                if wire.body_bytes > wire.limits.body:
-                    raise ResponseTooLargeError(f"the reply's body is larger than {wire.limits.body} bytes")
-                return bytes(data)
+                data = self._body.take(data)
+                if data:
+                    return data
         except BaseException as error:
             self.close()
             raise wire.failed(error) from wire.cause_of(error)
-
-    def _decompress(self, data: bytes, at_most: int) -> bytes:
-        if self._decompressor is None:
-            if self._coding not in _WINDOW_BITS:
-                raise ProtocolError(
-                    f"the reply has the content encoding {self._coding[:40]!r}, which was not asked for"
-                )
-            self._decompressor = zlib.decompressobj(_WINDOW_BITS[self._coding])
-        return bytes(self._decompressor.decompress(data, at_most))
-
-    def read(self) -> bytes:
-        """The whole body."""
-        return b"".join(self.chunks())
 
     def chunks(self) -> Iterator[bytes]:
         """The body in the pieces in which it arrives; leaving early closes the connection."""

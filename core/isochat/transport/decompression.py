@@ -1,0 +1,56 @@
+"""How is a compressed body opened piece by piece, no further than the cap?"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+from isochat.errors import ConnectionLostError, ProtocolError, ResponseTooLargeError
+
+_WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+
+
+class BodyCounter:
+    """Takes a body's pieces as they come off the connection, and counts what they are decompressed.
+
+    Args:
+        coding: The reply's ``Content-Encoding``.
+        cap: Bytes of the decompressed body.
+    """
+
+    __slots__ = ("_cap", "_coding", "_decompressor", "count")
+
+    def __init__(self, coding: str | None, cap: int) -> None:
+        self._coding = (coding or "identity").strip().lower()
+        self._cap = cap
+        self._decompressor: Any = None  # made at the first byte: an empty body may claim any coding
+        self.count = 0
+
+    def take(self, data: bytes) -> bytes:
+        """The piece ``data``, decompressed; empty where more is needed before anything can be said.
+
+        Raises:
+            ProtocolError: the coding was not asked for.
+            ResponseTooLargeError: the body is larger than the cap.
+            zlib.error: the data is damaged.
+        """
+        if self._coding != "identity":
+            data = self._decompress(data)
+        self.count += len(data)
+        if self.count > self._cap:
+            raise ResponseTooLargeError(f"the reply's body is larger than {self._cap} bytes")
+        return data
+
+    def finish(self) -> None:
+        """Raises ConnectionLostError if the compressed body has not come to its own end."""
+        if self._decompressor is not None and not self._decompressor.eof:
+            raise ConnectionLostError("the compressed body was cut short")
+
+    def _decompress(self, data: bytes) -> bytes:
+        if self._decompressor is None:
+            if self._coding not in _WINDOW_BITS:
+                raise ProtocolError(
+                    f"the reply has the content encoding {self._coding[:40]!r}, which was not asked for"
+                )
+            self._decompressor = zlib.decompressobj(_WINDOW_BITS[self._coding])
+        return bytes(self._decompressor.decompress(data, self._cap - self.count + 1))

@@ -1,0 +1,235 @@
+"""What went over the wire in one attempt, and how much time has it left?
+
+An :class:`Exchange` is one request and its reply, never two: whatever retry loop a client library has, this is where it
+ends. It is also the tap: the bytes sent, the status, headers and body as they stood on the wire, and the failure if
+there was one. Results and errors are read from here; what the client made of it is its own. How bytes move is said by
+its two kinds: :class:`~isochat.transport.wire.Wire` over urllib3, :class:`~isochat.transport.async_wire.AsyncWire` over
+aiohttp.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from isochat.errors import (
+    ChatError,
+    ChatTimeoutError,
+    ConfigurationError,
+    ConnectionLostError,
+    Phase,
+    ProtocolError,
+    RedirectRefusedError,
+    cleaned,
+)
+from isochat.redaction import Redactor
+from isochat.transport import failures
+from isochat.transport.deadline import Deadline
+from isochat.transport.limits import DEFAULT_LIMITS, Limits
+from isochat.transport.request_headers import request_headers
+
+
+class Exchange:
+    """One attempt: its clock, its limits, and what went over the wire.
+
+    Attributes:
+        streaming: Whether a successful reply is left open, as :attr:`incoming`, to be read as a stream.
+        credentials: The headers that authenticate this attempt.
+        method, url, request_headers, request_body: The request as it was sent.
+        sent: The exact bytes given to the socket, in the order of sending.
+        status, reason, headers, body: The reply; ``None`` until there is one. ``body`` is decompressed.
+        incoming: The reply of a stream, its body still on the connection.
+        failure: What broke the attempt below HTTP.
+        client_call: The client's documented call under way, where the backend has said so.
+        reused: Whether the connection had served a request before.
+        times: When the attempt was ``begun``, handed to the ``client``, ``sent``, its reply's ``head``, the ``first``
+            event of a stream and the ``end`` came, and the client ``returned``: seconds on the deadline's clock.
+    """
+
+    def __init__(
+        self,
+        deadline: Deadline,
+        *,
+        streaming: bool = False,
+        idle: float = 120.0,
+        credentials: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        product: str | None = None,
+        secrets: Iterable[str] = (),
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self.deadline = deadline
+        self.streaming = streaming
+        self.idle = idle
+        self.credentials = credentials or {}
+        self.own_headers = headers or {}
+        self.product = product
+        self._secrets = secrets
+        self.limits = limits
+
+        self.method = ""
+        self.url = ""
+        self.request_headers: dict[str, str] = {}
+        self.request_body = b""
+        self.sent: list[bytes] = []
+        self.status: int | None = None
+        self.reason = ""
+        self.headers: list[tuple[str, str]] = []
+        self.body: bytes | None = None
+        self.incoming: Any = None
+        self.failure: ChatError | None = None
+        self.client_call = ""
+        self.reused: bool | None = None
+        self.times: dict[str, float] = {"begun": deadline.clock.monotonic()}
+
+        # Kept by the connection while it works for this exchange.
+        self.phase: Phase = "connect"
+        self.aborted = False
+        self.quiet_since: float | None = None
+        self.head_bytes = 0
+        self.body_bytes = 0
+
+    @property
+    def redactor(self) -> Redactor:
+        """Blanks what authenticates this attempt."""
+        return Redactor(self._secrets)
+
+    def header(self, name: str) -> str | None:
+        """A header of the reply; the first one of that name."""
+        name = name.lower()
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
+    def mark(self, moment: str) -> None:
+        """Note the time of ``moment``."""
+        self.times[moment] = self.deadline.clock.monotonic()
+
+    # -- the rules of a request and of a reply's head -----------------------------------------------------
+
+    def begin(self, method: str, url: str, headers: Iterable[tuple[str, str]], body: bytes) -> None:
+        """Note the one request of this attempt.
+
+        Raises:
+            ConfigurationError: this attempt has sent its request already.
+        """
+        if self.method:
+            raise ConfigurationError(
+                f"a second request ({method} {urlsplit(url).path}) of one attempt was refused",
+                remedy="The client's own retries must be off: report this with the client's version",
+            )
+        self.method, self.url, self.request_body = method, url, body
+        self.mark("sent")
+        self.request_headers = request_headers(headers, self.credentials, self.own_headers, self.product)
+
+    def take_head(self, status: int, reason: str, headers: list[tuple[str, str]]) -> None:
+        """Note the reply's head.
+
+        Raises:
+            ProtocolError: its framing is ambiguous.
+            RedirectRefusedError: it is a redirect, which isochat never follows.
+        """
+        self.mark("head")
+        names = {name.lower() for name, _ in headers}
+        if "transfer-encoding" in names and "content-length" in names:
+            # RFC 9112 6.3 calls this an attack on message framing; aiohttp refuses it, urllib3 does not.
+            raise ProtocolError("the reply has both Content-Length and Transfer-Encoding")
+        self.phase = "body"
+        self.status, self.reason, self.headers = status, reason, headers
+        if 300 <= status < 400:
+            raise RedirectRefusedError(
+                f"the server answered {status} with a redirect to {_shown(self.header('location') or 'no location')}",
+                status_code=status,
+                remedy="Set host to the workspace's own URL; isochat never follows a redirect with a prompt",
+            )
+
+    @property
+    def left_open(self) -> bool:
+        """Whether the reply that has begun is to be read as a stream."""
+        return self.streaming and self.status is not None and self.status < 300
+
+    def take_body(self, pieces: Iterable[bytes]) -> bytes:
+        """Note the whole body. That of an error reply has the token blanked before any client or caller sees it."""
+        data = b"".join(pieces)
+        self.mark("end")
+        if self.status is not None and self.status >= 400:
+            data = self.redactor.clean_bytes(data)
+        self.body = data
+        return data
+
+    def forgives(self, error: BaseException) -> bool:
+        """Whether a reply cut by ``error`` says enough: of an error reply the status has said what happened, and an
+        explanation that is cut or damaged does not change it.
+        """
+        forgiven = isinstance(error, ConnectionLostError | ProtocolError) and (self.status or 0) >= 400
+        if forgiven:
+            self.failure = None
+        return forgiven
+
+    # -- time ---------------------------------------------------------------------------------------------
+
+    def time_left(self) -> float | None:
+        """What the next read or write may take, in seconds.
+
+        Before the first byte only the connect timeout and the deadline count: a model may think for minutes. In a
+        stream, silence is measured from :attr:`quiet_since`: bytes without data do not end it.
+        """
+        if self.aborted:
+            raise ConnectionLostError("the call was cancelled")
+        match self.phase:
+            case "connect":
+                limit = self.limits.connect
+            case "body":
+                limit = self.idle
+                if self.quiet_since is not None:
+                    limit -= self.deadline.clock.monotonic() - self.quiet_since
+                    if limit <= 0:
+                        self.deadline.left(self.phase)  # where both are over, it is the deadline that has passed
+                        raise self._fell_silent()
+            case _:
+                limit = math.inf
+        return self.deadline.left(self.phase, limit)
+
+    def out_of_time(self) -> ChatTimeoutError:
+        """The error for a read or write that took longer than :meth:`time_left`."""
+        if self.deadline.clock.monotonic() >= self.deadline.at:
+            return self.deadline.passed(self.phase)
+        if self.phase == "body":
+            return self._fell_silent()
+        return ChatTimeoutError(
+            f"no connection within {self.limits.connect:g} s",
+            phase="connect",
+            retryable=True,
+            remedy="Check the host, the network and the proxy settings",
+        )
+
+    def _fell_silent(self) -> ChatTimeoutError:
+        return ChatTimeoutError(
+            f"the server fell silent for {self.idle:g} s in the middle of its reply",
+            phase="idle",
+            remedy="Allow longer silences with timeout=",
+        )
+
+    # -- what became of it --------------------------------------------------------------------------------
+
+    def failed(self, error: BaseException) -> BaseException:
+        """Keep and return the isochat error for what broke this attempt; leave cancellation as it is."""
+        if not isinstance(error, Exception):
+            return error
+        if self.failure is None:
+            # A malformed reply is quoted in the message, and a server may echo anything.
+            self.failure = cleaned(self.translated(error), self.redactor.clean)
+        return self.failure
+
+    def translated(self, error: Exception) -> ChatError:
+        """The isochat error for an exception of the transport."""
+        return failures.transport_error(error, self.phase)
+
+    def cause_of(self, error: BaseException) -> BaseException | None:
+        """What to chain the failure to: the library's own exception, if it is not the failure itself."""
+        return error if isinstance(error, Exception) and not isinstance(error, ChatError) else error.__cause__
+
+
+def _shown(location: str) -> str:
+    parts = urlsplit(location)
+    return f"{parts.scheme}://{parts.hostname}{parts.path}"[:200] if parts.hostname else repr(location[:200])
