@@ -1,9 +1,12 @@
-"""MLflow Deployments: ``get_deploy_client("databricks").predict``.
+"""MLflow Deployments: ``predict`` and ``predict_stream`` of ``get_deploy_client("databricks")``.
 
 The door is a subclass. MLflow's client takes no credentials, no session and no retry setting; it looks them up in
 module globals on every call. The subclass runs MLflow's own code of its two methods with private copies of those
 globals: a workspace client and credentials that only isochat holds. MLflow's modules stay as they are for everybody
 else. The names are the same in mlflow 2.20 to 3.17; a version that has moved them is told by name.
+
+``predict_stream`` sends the request; the stream itself is read off the wire. MLflow's own reading of it ends at the
+first comment, ``event:`` line or U+2028 (seen in 2.20 to 3.17), which keep-alives and other languages bring.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -36,7 +39,7 @@ class MlflowDeployments(Backend):
     """``predict`` of MLflow's Databricks deployment client."""
 
     name: ClassVar[str] = "mlflow"
-    capabilities: ClassVar[Capabilities] = Capabilities(api="chat-completions", surface="invocations")
+    capabilities: ClassVar[Capabilities] = Capabilities(api="chat-completions", surface="invocations", streaming=True)
     options: ClassVar[frozenset[str]] = frozenset({"served_model", "api"})
 
     def __init__(self, setup: Setup) -> None:
@@ -54,6 +57,12 @@ class MlflowDeployments(Backend):
             native=lambda: native,
             client_call="predict",
         )
+
+    def stream(self, request: Request, wire: Wire) -> None:
+        wire.client_call = "predict_stream"
+        with carried_by(wire):
+            # A generator: the request leaves with the first step.
+            next(self._client.predict_stream(endpoint=request.path, inputs=request.body), None)
 
 
 def _deploy_client(setup: Setup) -> Any:
@@ -75,11 +84,16 @@ def _deploy_client(setup: Setup) -> Any:
     base = databricks.DatabricksDeploymentClient
     private = {"http_request": http_request, "get_databricks_host_creds": lambda server_uri=None: creds}
 
+    # MLflow's own timeouts do not hold here; it need not warn about what the environment says of them.
+    unwarned = {"validate_deployment_timeout_config": lambda *args: None}
+
     class PrivateClient(base):  # type: ignore[misc, valid-type]
-        # MLflow's own timeouts do not hold here; it need not warn about what the environment says of them.
-        _call_endpoint = _private(
-            base._call_endpoint, private, {"validate_deployment_timeout_config": lambda *args: None}
-        )
+        _call_endpoint = _private(base._call_endpoint, private, unwarned)
+        _open_stream = _private(base._call_endpoint_stream, private, unwarned)
+
+        def _call_endpoint_stream(self, **request: Any) -> Iterator[str]:
+            self._open_stream(**request)
+            return iter(("data: [DONE]",))
 
     return PrivateClient("databricks")
 

@@ -9,11 +9,12 @@ sends through the same object.
 from __future__ import annotations
 
 import io
+import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from types import FunctionType, MethodType, SimpleNamespace
+from types import FunctionType, MappingProxyType, MethodType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from isochat.backend import Setup
@@ -24,15 +25,20 @@ if TYPE_CHECKING:
     from isochat.transport.wire import Wire
 
 _wire: ContextVar[Wire | None] = ContextVar("isochat_requests_wire", default=None)
+_joined: ContextVar[Mapping[str, Any]] = ContextVar("isochat_requests_joined")
 
 _UNFRAMED = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 _PAST_EVERY_DEADLINE = 1e7
 
 
 @contextmanager
-def carried_by(wire: Wire) -> Iterator[None]:
-    """Inside, requests of clients made by :func:`workspace_client` go over ``wire``."""
-    token = _wire.set(wire)
+def carried_by(wire: Wire, joined: Mapping[str, Any] = MappingProxyType({})) -> Iterator[None]:
+    """Inside, requests of clients made by :func:`workspace_client` go over ``wire``.
+
+    Args:
+        joined: Fields that join the request's JSON body, for which the client's call has no argument.
+    """
+    token, joining = _wire.set(wire), _joined.set(joined)
     try:
         yield
     except TimeoutError as error:
@@ -43,6 +49,7 @@ def carried_by(wire: Wire) -> Iterator[None]:
         raise
     finally:
         _wire.reset(token)
+        _joined.reset(joining)
 
 
 def workspace_client(setup: Setup) -> Any:
@@ -186,12 +193,16 @@ def _adapter() -> Any:
             if wire is None:
                 raise ConfigurationError("a request outside a call was refused")
             body = request.body or b""
+            if joined := _joined.get():
+                body = json.dumps({**json.loads(body), **joined})
             reply = wire.exchange(
                 request.method,
                 request.url,
                 list(request.headers.items()),
                 body.encode() if isinstance(body, str) else body,
             )
+            if wire.incoming is not None:
+                reply = b"{}"  # the SDK's parser wants an object; the stream is read off the wire
             response = requests.Response()
             response.status_code = wire.status or 0
             response.reason = wire.reason

@@ -16,8 +16,8 @@ from isochat.client import Client
 from isochat.comparison import Diff, diff
 from isochat.errors import BackendNotInstalledError, BadRequestError, ChatError, UnsupportedParameterError
 from isochat.results import ChatResult
+from isochat.transport.exchange import Exchange
 from isochat.transport.tap import recording
-from isochat.transport.wire import Wire
 from isochat_conformance.client_proof import prove
 
 State = Literal["same", "different", "failed", "not applicable", "not installed"]
@@ -118,7 +118,7 @@ def compare(
 
 
 def _call(backend: str, open_client: Callable[[str], Client], messages: Any, params: Mapping[str, Any]) -> Row:
-    tape: list[Wire] = []
+    tape: list[Exchange] = []
     try:
         with open_client(backend) as client, recording() as tape:
             begun = time.monotonic()
@@ -156,7 +156,7 @@ def _look_at_native(row: Row, result: ChatResult, client: Client) -> None:
         row.native = f"none: {error.message}"
 
 
-def _sent(tape: Sequence[Wire]) -> Sent | None:
+def _sent(tape: Sequence[Exchange]) -> Sent | None:
     if not tape or not tape[-1].method:
         return None
     wire = tape[-1]
@@ -173,7 +173,7 @@ def _sent(tape: Sequence[Wire]) -> Sent | None:
     )
 
 
-def _timing(wire: Wire, begun: float, ended: float) -> Timing | None:
+def _timing(wire: Exchange, begun: float, ended: float) -> Timing | None:
     times = wire.times
     if not {"client", "sent", "head", "end", "returned"} <= times.keys():
         return None

@@ -190,8 +190,9 @@ def _deaf_to_warnings() -> Iterator[None]:
 
 def _ask(client: Client, case: Case) -> ChatResult | Exception:
     try:
-        unset: dict[str, Any] = dict.fromkeys(case.ask.unset, isochat.UNSET)
-        return client.chat(case.ask.messages, **case.ask.params, **unset)
+        unset = dict.fromkeys(case.ask.unset, isochat.UNSET)
+        result: ChatResult = client.chat(case.ask.messages, stream=False, **case.ask.params, **unset)
+        return result
     except Exception as error:
         return error
 

@@ -5,7 +5,7 @@
 >>> client.chat("What is a mixture of experts model?", max_tokens=256).text
 """
 
-from isochat.backend import Backend, Capabilities, Reply, Setup
+from isochat.backend import Backend, Capabilities, Reply, Setup, StreamReply
 from isochat.client import Client
 from isochat.comparison import Diff, Difference, diff
 from isochat.errors import (
@@ -63,10 +63,13 @@ from isochat.results import (
     Usage,
 )
 from isochat.shortcut import chat
+from isochat.streaming.chunks import ChatChunk, ToolCallChunk
+from isochat.streaming.streams import AsyncChatStream, ChatStream
 from isochat.version import __version__
 
 __all__ = [
     "API_VERSION",
+    "AsyncChatStream",
     "AuthenticationError",
     "Backend",
     "BackendInfo",
@@ -75,9 +78,11 @@ __all__ = [
     "BadRequestError",
     "BadResponseError",
     "Capabilities",
+    "ChatChunk",
     "ChatError",
     "ChatParams",
     "ChatResult",
+    "ChatStream",
     "ChatTimeoutError",
     "Choice",
     "Client",
@@ -114,11 +119,13 @@ __all__ = [
     "StatusError",
     "StreamError",
     "StreamFailedError",
+    "StreamReply",
     "StreamTruncatedError",
     "TLSError",
     "TextPart",
     "ToolArgumentsError",
     "ToolCall",
+    "ToolCallChunk",
     "TransportError",
     "UNSET",
     "UnsafeInputError",

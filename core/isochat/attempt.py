@@ -6,12 +6,13 @@ the client's object becomes ``meta.native``, its exception the ``__cause__``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import AsyncIterable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from isochat.backend import Backend, Reply
+from isochat.backend import Backend, Reply, StreamReply
 from isochat.errors import BadResponseError, ChatError, PluginError, TransportError, cleaned
 from isochat.request import Request
 from isochat.results import NOTHING, ChatResult, Meta, Once
@@ -20,6 +21,8 @@ from isochat.wire_format.json_text import decode
 from isochat.wire_format.replies import read_reply
 
 if TYPE_CHECKING:
+    from isochat.transport.async_wire import AsyncWire
+    from isochat.transport.exchange import Exchange
     from isochat.transport.wire import Wire
 
 
@@ -36,6 +39,94 @@ def carry(backend: Backend, request: Request, wire: Wire) -> Reply | Mapping[str
         reply = backend.complete(request, wire)
     except Exception as error:
         raised = error
+    return _replied(backend, wire, reply, raised)
+
+
+async def acarry(backend: Backend, request: Request, wire: AsyncWire) -> Reply | Mapping[str, Any]:
+    """As :func:`carry`, on the event loop."""
+    reply: Reply | Mapping[str, Any] | None = None
+    raised: Exception | None = None
+    wire.mark("client")
+    try:
+        reply = await backend.acomplete(request, wire)
+    except Exception as error:
+        raised = error
+    return _replied(backend, wire, reply, raised)
+
+
+def open_stream(backend: Backend, request: Request, wire: Wire) -> Opened:
+    """Let ``backend`` ask for a stream over ``wire``; returns when its status is known.
+
+    Raises:
+        ChatError: as :func:`carry`.
+    """
+    reply: StreamReply | Reply | None = None
+    raised: Exception | None = None
+    wire.mark("client")
+    try:
+        reply = backend.stream(request, wire)
+    except Exception as error:
+        raised = error
+    except BaseException:
+        if wire.incoming is not None:
+            wire.incoming.close()
+        raise
+    return _opened(backend, wire, reply, raised)
+
+
+async def aopen_stream(backend: Backend, request: Request, wire: AsyncWire) -> Opened:
+    """As :func:`open_stream`, on the event loop."""
+    reply: StreamReply | Reply | None = None
+    raised: Exception | None = None
+    wire.mark("client")
+    try:
+        reply = await backend.astream(request, wire)
+    except Exception as error:
+        raised = error
+    except BaseException:
+        if wire.incoming is not None:
+            wire.incoming.close()
+        raise
+    return _opened(backend, wire, reply, raised)
+
+
+class Opened(msgspec.Struct, frozen=True, eq=False):
+    """A stream whose status is known: its head, and where its body is read."""
+
+    status: int
+    headers: Mapping[str, str]
+    source: Any
+    client_call: str
+
+
+def _opened(backend: Backend, wire: Exchange, reply: StreamReply | Reply | None, raised: Exception | None) -> Opened:
+    if wire.incoming is not None and wire.failure is None:
+        # Whatever the client made of the empty body it was shown: the stream is there.
+        wire.mark("returned")
+        return Opened(wire.status or 0, lower_headers(wire.headers), wire.incoming, wire.client_call)
+    from isochat.streaming.sources import AsyncPieces, Pieces
+
+    translate = functools.partial(_unsent, backend)
+    if not isinstance(reply, StreamReply) or wire.failure is not None or wire.body is not None:
+        whole = _replied(backend, wire, None if isinstance(reply, StreamReply) else reply, raised)
+        if isinstance(whole, Reply):  # a success, and no stream
+            headers = lower_headers(whole.headers)
+            return Opened(whole.status, headers, Pieces([whole.body], True, translate), whole.client_call)
+        raise PluginError(
+            f"backend {backend.name!r} asked for a stream and opened none",
+            remedy="Report this to the backend's author: stream() goes over the wire, or returns a StreamReply",
+        )
+    wire.mark("returned")
+    if reply.status >= 400:
+        raise status_error(reply.status, lower_headers(reply.headers), b"")
+    if isinstance(reply.pieces, AsyncIterable):
+        source: Any = AsyncPieces(reply.pieces, reply.delimited, translate)
+    else:
+        source = Pieces(reply.pieces, reply.delimited, translate)
+    return Opened(reply.status, lower_headers(reply.headers), source, reply.client_call)
+
+
+def _replied(backend: Backend, wire: Exchange, reply: Any, raised: Exception | None) -> Reply | Mapping[str, Any]:
     wire.mark("returned")
     if wire.failure is not None:
         if raised is None or raised is wire.failure:
@@ -44,12 +135,12 @@ def carry(backend: Backend, request: Request, wire: Wire) -> Reply | Mapping[str
     if wire.body is None:
         if raised is not None:
             raise _unsent(backend, raised) from (None if isinstance(raised, ChatError) else raised)
-        reply = _checked(backend, reply)
-        if isinstance(reply, Reply) and reply.status >= 400:
+        handed = _checked(backend, reply)
+        if isinstance(handed, Reply) and handed.status >= 400:
             # A backend with a transport of its own: what it hands over is all there is.
-            body = wire.redactor.clean_bytes(reply.body)
-            raise cleaned(status_error(reply.status, lower_headers(reply.headers), body), wire.redactor.clean)
-        return reply
+            body = wire.redactor.clean_bytes(handed.body)
+            raise cleaned(status_error(handed.status, lower_headers(handed.headers), body), wire.redactor.clean)
+        return handed
     if wire.status is not None and wire.status >= 400:
         failed = status_error(wire.status, lower_headers(wire.headers), wire.body)
         raise cleaned(failed, wire.redactor.clean) from raised
@@ -61,7 +152,7 @@ def carry(backend: Backend, request: Request, wire: Wire) -> Reply | Mapping[str
     return _checked(backend, reply)
 
 
-def read_result(reply: Reply | Mapping[str, Any], request: Request, meta: Meta, wire: Wire) -> ChatResult:
+def read_result(reply: Reply | Mapping[str, Any], request: Request, meta: Meta, wire: Exchange) -> ChatResult:
     """The normalised result of a reply.
 
     Raises:
@@ -123,7 +214,7 @@ def _readable(native: Callable[[], Any], client_call: str) -> Callable[[], Any]:
     return parse
 
 
-def _unread(backend: Backend, wire: Wire, raised: Exception) -> Reply:
+def _unread(backend: Backend, wire: Exchange, raised: Exception) -> Reply:
     def native() -> Any:
         raise raised
 

@@ -143,11 +143,12 @@ class Backend(ABC):
         Exceptions of the client may pass: what stands on the wire decides, they become the ``__cause__``.
         """
 
-    def stream(self, request: Request, wire: Wire) -> StreamReply | None:
+    def stream(self, request: Request, wire: Wire) -> StreamReply | Reply | None:
         """Ask for a stream, once, by the client's documented streaming call; only where the capabilities say so.
 
         It returns as soon as the reply's status is known. Over the wire, whose ``streaming`` is set, the successful
-        reply stays open as ``wire.incoming`` and nothing is returned: isochat reads it. Exceptions as in ``complete``.
+        reply stays open as ``wire.incoming`` and nothing is returned: isochat reads it. A backend with a transport of
+        its own gives a ``StreamReply``, or a ``Reply`` where the status is an error. Exceptions as in ``complete``.
         """
         raise NotImplementedError(f"the backend {self.name!r} says that it streams, and has no stream()")
 
@@ -155,7 +156,7 @@ class Backend(ABC):
         """As :meth:`complete`, on the running event loop; only where ``asynchronous`` is ``native``."""
         raise NotImplementedError(f"the backend {self.name!r} says that it is asynchronous, and has no acomplete()")
 
-    async def astream(self, request: Request, wire: AsyncWire) -> StreamReply | None:
+    async def astream(self, request: Request, wire: AsyncWire) -> StreamReply | Reply | None:
         """As :meth:`stream`, on the running event loop; only where ``asynchronous`` is ``native``."""
         raise NotImplementedError(f"the backend {self.name!r} says that it streams on a loop, and has no astream()")
 

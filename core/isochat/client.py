@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import importlib.util
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
+
+import msgspec
 
 from isochat import plugins
-from isochat.attempt import carry, read_result
+from isochat.attempt import acarry, aopen_stream, carry, open_stream, read_result
 from isochat.backend import Backend, Capabilities, Setup
+from isochat.calling import Call, with_usage, without_stream_options
 from isochat.config.credentials import Credentials, UnifiedConfig, find_credentials
 from isochat.config.settings import BY_NAME, Settings, resolve
-from isochat.errors import ChatError, ConfigurationError, InvalidInputError, located
+from isochat.errors import ChatError, ConfigurationError, UnsupportedParameterError
 from isochat.messages import Messages
-from isochat.observing import log_attempt
-from isochat.parameters import ChatParams
+from isochat.parameters import UNSET, ChatParams
 from isochat.policy import RetryPolicy
-from isochat.request import Api, Options, Request, build, call_options
-from isochat.results import ChatResult, Meta
+from isochat.request import Api, Options, build, call_options
+from isochat.results import ChatResult
 from isochat.routes import PATHS, check_route, choose_route
+from isochat.streaming.sources import PiecesInThreads, ReadInThreads
+from isochat.streaming.streams import AsyncChatStream, ChatStream
 from isochat.text_safety import check_endpoint, check_headers
 from isochat.transport.deadline import Clock, Deadline, SystemClock
 
 if TYPE_CHECKING:
+    from isochat.transport.async_pools import AsyncPools
+    from isochat.transport.async_wire import AsyncWire
     from isochat.transport.pools import Pools
     from isochat.transport.wire import Wire
+    from isochat.workers import Workers
+
+W = TypeVar("W", bound="Wire | AsyncWire")
 
 _DEFAULT_BACKEND = "rest"
 
@@ -124,6 +135,7 @@ class Client:
         if settings["endpoint"] is not None:
             check_endpoint(settings["endpoint"])
         _check_options(self._backend_class, settings.options)
+        self._capabilities = _installed(self._backend_class.capabilities)
         self._served_model: str | None = settings.options.get("served_model")
         if self._served_model is not None:
             check_endpoint(self._served_model, "served_model")
@@ -138,6 +150,9 @@ class Client:
         self._lock = threading.Lock()
         self._closed = False
         self._pools: Pools | None = None
+        self._async_pools: AsyncPools | None = None
+        self._threads: Workers | None = None
+        self._refuses_stream_options = False
         self._credentials: Credentials = find_credentials(settings)
         self._backend: Backend | None = None
         if not isinstance(self._credentials, UnifiedConfig):
@@ -145,8 +160,8 @@ class Client:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this client's backend can do."""
-        return self._backend_class.capabilities
+        """What this client's backend can do here: natively asynchronous ones need the extra ``async``."""
+        return self._capabilities
 
     @property
     def backend(self) -> Backend:
@@ -159,47 +174,90 @@ class Client:
             raise ConfigurationError("the backend is made with the first call, which finds the workspace")
         return self._backend
 
-    def chat(self, messages: Messages, *, stream: Literal[False] = False, **params: Unpack[ChatParams]) -> ChatResult:
-        """Ask the endpoint and wait for its whole answer.
+    @overload
+    def chat(
+        self, messages: Messages, *, stream: Literal[False] = False, **params: Unpack[ChatParams]
+    ) -> ChatResult: ...
+    @overload
+    def chat(self, messages: Messages, *, stream: Literal[True], **params: Unpack[ChatParams]) -> ChatStream: ...
+    @overload
+    def chat(self, messages: Messages, *, stream: bool, **params: Unpack[ChatParams]) -> ChatResult | ChatStream: ...
+
+    def chat(
+        self, messages: Messages, *, stream: bool = False, **params: Unpack[ChatParams]
+    ) -> ChatResult | ChatStream:
+        """Ask the endpoint and wait for its whole answer, or for the beginning of a stream.
 
         Args:
             messages: A string (one user message), or a sequence of ``{"role": ..., "content": ...}`` mappings and
                 :class:`isochat.Message` objects.
-            stream: Streams are not part of this version.
+            stream: Return a :class:`~isochat.streaming.streams.ChatStream` as soon as the reply's status is known.
+                Token counts are asked for (``stream_options``) where the endpoint takes that.
             params: See :class:`isochat.parameters.ChatParams`.
 
         Raises:
             InvalidInputError: the request is refused before anything is sent.
             ChatError: one of the tree in :mod:`isochat.errors`; it says whether the model may have run.
         """
-        if stream:
-            raise InvalidInputError("stream=True is not part of this version of isochat", remedy="Leave stream out")
-        given: dict[str, Any] = dict(params)
-        options = call_options(given, self._call_defaults())
-        request = build(
-            self._endpoint(),
-            self._api,
-            messages,
-            given,
-            self._target_params(),
-            self._settings["on_unsupported"],
-            self._served_model,
-        )
-        return self._call(request, options)
+        call = self._begin(messages, stream, dict(params))
+        return self._stream(call) if stream else self._call(call)
+
+    @overload
+    async def achat(
+        self, messages: Messages, *, stream: Literal[False] = False, **params: Unpack[ChatParams]
+    ) -> ChatResult: ...
+    @overload
+    async def achat(
+        self, messages: Messages, *, stream: Literal[True], **params: Unpack[ChatParams]
+    ) -> AsyncChatStream: ...
+    @overload
+    async def achat(
+        self, messages: Messages, *, stream: bool, **params: Unpack[ChatParams]
+    ) -> ChatResult | AsyncChatStream: ...
+
+    async def achat(
+        self, messages: Messages, *, stream: bool = False, **params: Unpack[ChatParams]
+    ) -> ChatResult | AsyncChatStream:
+        """As :meth:`chat`, on the running event loop: natively, or in bounded threads, as :attr:`capabilities` say.
+
+        One client object serves several loops, and threads beside them. A cancelled call closes its connection, and
+        the cancellation passes as it is.
+        """
+        call = self._begin(messages, stream, dict(params))
+        return await (self._astream(call) if stream else self._acall(call))
 
     def close(self) -> None:
         """Give the connections back. A closed client refuses further calls."""
+        self._close_client()
+        if self._async_pools is not None:
+            self._async_pools.close()
+
+    async def aclose(self) -> None:
+        """As :meth:`close`, and wait until the connections of the running event loop are closed."""
+        self._close_client()
+        if self._async_pools is not None:
+            await self._async_pools.aclose()
+
+    def _close_client(self) -> None:
         self._closed = True
         if self._backend is not None:
             self._backend.close()
         if self._pools is not None:
             self._pools.close()
+        if self._threads is not None:
+            self._threads.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
 
     def __repr__(self) -> str:
         return f"Client({self._backend_class.name!r}, endpoint={self._settings['endpoint']!r})"
@@ -211,59 +269,146 @@ class Client:
 
     # -- one call ---------------------------------------------------------------------------------------------
 
-    def _call(self, request: Request, options: Options) -> ChatResult:
+    def _begin(self, messages: Messages, stream: bool, given: dict[str, Any]) -> Call:
         if self._closed:
             raise ConfigurationError("this client is closed", remedy="Make a new one")
-        deadline = Deadline(options.deadline, self._clock)
-        attempts = tries = 0  # a login that fails is a try without a request
+        if stream and not self.capabilities.streaming:
+            raise UnsupportedParameterError(
+                f"the backend {self._backend_class.name!r} does not stream", remedy="Leave stream=True out"
+            )
+        options = call_options(given, self._call_defaults())
+        usage_unwanted = given.get("stream_options") is UNSET
+        request = build(
+            self._endpoint(),
+            self._api,
+            messages,
+            given,
+            self._target_params(),
+            self._settings["on_unsupported"],
+            self._served_model,
+        )
+        if stream and self._refuses_stream_options:
+            request = without_stream_options(request)
+        elif stream and not usage_unwanted:
+            request = with_usage(request)
+        return Call(self._backend_class.name, self._route, request, options, self._policy, self._clock)
+
+    def _call(self, call: Call) -> ChatResult:
         while True:
-            tries += 1
             wire: Wire | None = None
             try:
-                backend = self._ready_backend(deadline)
-                wire = self._open_wire(request, options, deadline)
-                attempts += 1
-                reply = carry(backend, request, wire)
-                meta = Meta(
-                    backend=backend.name,
-                    endpoint=request.endpoint,
-                    route=self._route,
-                    elapsed=deadline.elapsed(),
-                    attempts=attempts,
-                    warnings=request.warnings,
-                )
-                result = read_result(reply, request, meta, wire)
-                log_attempt(wire, meta.backend, attempts, None)
+                call.begin_try()
+                backend = self._ready_backend(call.deadline)
+                wire = self._open_wire(call, False, self._credentials.headers(call.deadline))
+                reply = carry(backend, call.request, wire)
+                result = read_result(reply, call.request, call.meta(), wire)
+                call.settle(wire, None)
                 return result
             except ChatError as error:
-                located(
-                    error,
-                    backend=self._backend_class.name,
-                    endpoint=request.endpoint,
-                    attempts=attempts,
-                    elapsed=deadline.elapsed(),
-                )
-                log_attempt(wire, self._backend_class.name, attempts, error)
-                pause = self._policy.pause(error, tries, options.max_retries, deadline)
+                pause = call.pause_after(error, wire)
                 if pause is None:
                     raise
             self._clock.sleep(pause)
 
-    def _open_wire(self, request: Request, options: Options, deadline: Deadline) -> Wire:
-        from isochat.transport.tap import record
+    def _stream(self, call: Call) -> ChatStream:
+        while True:
+            wire: Wire | None = None
+            try:
+                call.begin_try()
+                backend = self._ready_backend(call.deadline)
+                wire = self._open_wire(call, True, self._credentials.headers(call.deadline))
+                opened = open_stream(backend, call.request, wire)
+                meta, settle = call.stream_meta(opened), functools.partial(call.settle, wire)
+                return ChatStream(call.reading(opened, wire), opened.source, wire, meta, settle)
+            except ChatError as error:
+                pause = call.pause_after(error, wire)
+                self._refuses_stream_options |= call.refused_stream_options
+                if pause is None:
+                    raise
+            self._clock.sleep(pause)
+
+    async def _acall(self, call: Call) -> ChatResult:
+        while True:
+            wire: Wire | AsyncWire | None = None
+            try:
+                call.begin_try()
+                backend, credentials = await self._ready(call.deadline)
+                if self._native:
+                    wire = self._open_async_wire(call, False, credentials)
+                    reply = await acarry(backend, call.request, wire)
+                else:
+                    wire = self._open_wire(call, False, credentials)
+                    work = functools.partial(carry, backend, call.request, wire)
+                    reply = await self._workers.run(work, wire.abort)
+                result = read_result(reply, call.request, call.meta(), wire)
+                call.settle(wire, None)
+                return result
+            except ChatError as error:
+                pause = call.pause_after(error, wire)
+                if pause is None:
+                    raise
+            await self._clock.asleep(pause)
+
+    async def _astream(self, call: Call) -> AsyncChatStream:
+        while True:
+            wire: Wire | AsyncWire | None = None
+            try:
+                call.begin_try()
+                backend, credentials = await self._ready(call.deadline)
+                if self._native:
+                    wire = self._open_async_wire(call, True, credentials)
+                    opened = await aopen_stream(backend, call.request, wire)
+                    source = opened.source
+                else:
+                    wire = self._open_wire(call, True, credentials)
+                    opened = await self._workers.run(
+                        functools.partial(open_stream, backend, call.request, wire), wire.abort
+                    )
+                    if wire.incoming is not None:
+                        source = ReadInThreads(wire.incoming, wire, self._workers)
+                    else:
+                        source = PiecesInThreads(opened.source, self._workers)
+                meta, settle = call.stream_meta(opened), functools.partial(call.settle, wire)
+                return AsyncChatStream(call.reading(opened, wire), source, wire, meta, settle)
+            except ChatError as error:
+                pause = call.pause_after(error, wire)
+                self._refuses_stream_options |= call.refused_stream_options
+                if pause is None:
+                    raise
+            await self._clock.asleep(pause)
+
+    @property
+    def _native(self) -> bool:
+        return self.capabilities.asynchronous == "native"
+
+    def _open_wire(self, call: Call, streaming: bool, credentials: Mapping[str, str]) -> Wire:
         from isochat.transport.wire import Wire
 
-        credentials = self._credentials.headers(deadline)
-        wire = Wire(
-            self._open_pools(),
-            deadline,
-            idle=options.timeout,
-            credentials=credentials,
-            headers=_merged(self._headers, request.headers),
-            product=self._settings["product"],
-            secrets=self._credentials.secrets(credentials),
+        return self._recorded(
+            call, Wire(self._open_pools(), call.deadline, **self._wire_options(call, streaming, credentials))
         )
+
+    def _open_async_wire(self, call: Call, streaming: bool, credentials: Mapping[str, str]) -> AsyncWire:
+        from isochat.transport.async_wire import AsyncWire
+
+        options = self._wire_options(call, streaming, credentials)
+        return self._recorded(call, AsyncWire(self._open_async_pools(), call.deadline, **options))
+
+    def _wire_options(self, call: Call, streaming: bool, credentials: Mapping[str, str]) -> dict[str, Any]:
+        return {
+            "streaming": streaming,
+            "idle": call.options.timeout,
+            "credentials": credentials,
+            "headers": _merged(self._headers, call.request.headers),
+            "product": self._settings["product"],
+            "secrets": self._credentials.secrets(credentials),
+        }
+
+    def _recorded(self, call: Call, wire: W) -> W:
+        from isochat.transport.tap import record
+
         record(wire)
+        call.attempts += 1
         return wire
 
     def _open_pools(self) -> Pools:
@@ -279,6 +424,37 @@ class Client:
                         trust_env=self._settings["trust_env"],
                     )
         return self._pools
+
+    def _open_async_pools(self) -> AsyncPools:
+        if self._async_pools is None:
+            from isochat.transport.async_pools import AsyncPools
+
+            with self._lock:
+                if self._async_pools is None:
+                    self._async_pools = AsyncPools(
+                        max_connections=self._settings["max_connections"],
+                        ca_bundle=self._settings["ca_bundle"],
+                        trust_env=self._settings["trust_env"],
+                    )
+        return self._async_pools
+
+    @property
+    def _workers(self) -> Workers:
+        if self._threads is None:
+            from isochat.workers import Workers
+
+            with self._lock:
+                if self._threads is None:
+                    self._threads = Workers()
+        return self._threads
+
+    async def _ready(self, deadline: Deadline) -> tuple[Backend, Mapping[str, str]]:
+        """The backend and what authenticates; a login that may ask the network waits in a thread."""
+        if not isinstance(self._credentials, UnifiedConfig):
+            return self._ready_backend(deadline), self._credentials.headers(deadline)
+        return await self._workers.run(
+            lambda: (self._ready_backend(deadline), self._credentials.headers(deadline)), lambda: None
+        )
 
     def _ready_backend(self, deadline: Deadline) -> Backend:
         if self._backend is None:
@@ -321,6 +497,12 @@ class Client:
 
 
 _CALL_OPTION_NAMES = ("timeout", "deadline", "max_retries")
+
+
+def _installed(capabilities: Capabilities) -> Capabilities:
+    if capabilities.asynchronous == "native" and importlib.util.find_spec("aiohttp") is None:
+        return msgspec.structs.replace(capabilities, asynchronous="threads")
+    return capabilities
 
 
 def _merged(headers: Mapping[str, str], over: Mapping[str, str]) -> Mapping[str, str]:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from isochat.errors import ChatError
 
 if TYPE_CHECKING:
-    from isochat.transport.wire import Wire
+    from isochat.transport.exchange import Exchange
 
 logger = logging.getLogger("isochat")
 logger.addHandler(logging.NullHandler())
 
 
-def log_attempt(wire: Wire | None, backend: str, attempt: int, error: ChatError | None) -> None:
+def log_attempt(wire: Exchange | None, backend: str, attempt: int, error: ChatError | None) -> None:
     """Note how an attempt ended."""
     if not logger.isEnabledFor(logging.DEBUG):
         return

@@ -191,6 +191,9 @@ class Usage(Record, frozen=True, eq=False):
     reasoning_tokens: int | None = None
 
 
+_READ_FIELDS = frozenset({"id", "object", "created", "created_at", "model", "choices", "output", "messages", "usage"})
+
+
 class Meta(Record, frozen=True, eq=False):
     """How the call went.
 
@@ -202,7 +205,9 @@ class Meta(Record, frozen=True, eq=False):
         status_code, headers: The reply's status and headers (names in lower case).
         elapsed: Seconds for the whole call, retries and waiting included.
         attempts: Attempts made; 1 when the first one succeeded.
-        warnings: Whatever was dropped, added or rewritten on the way.
+        warnings: Whatever was dropped, added or rewritten on the way. Of a stream also ``completion_unproven`` (an
+            agent's, whose end only the connection's clean end proves), ``usage_missing`` (token counts were asked for
+            and did not come) and ``not_streamed`` (the endpoint answered with a whole reply).
     """
 
     backend: str = ""
@@ -218,6 +223,17 @@ class Meta(Record, frozen=True, eq=False):
     warnings: tuple[str, ...] = ()
     _raw: Any = None
     _native: Once = NOTHING
+    _extra: Mapping[str, Any] | None = None
+
+    @property
+    def extra(self) -> Mapping[str, Any]:
+        """Fields at the top of the reply that a result has no place for, e.g. ``custom_outputs`` of agents; of a
+        stream, those of its events.
+        """
+        if self._extra is not None:
+            return self._extra
+        raw = self._raw if isinstance(self._raw, Mapping) else {}
+        return {name: value for name, value in raw.items() if name not in _READ_FIELDS and value is not None}
 
     @property
     def raw(self) -> Any:

@@ -6,7 +6,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, Literal, overload
 
 from isochat.client import Client
 from isochat.config.settings import BY_NAME
@@ -14,25 +14,44 @@ from isochat.config.targets import user_file
 from isochat.messages import Messages
 from isochat.parameters import CALL_OPTIONS
 from isochat.results import ChatResult
+from isochat.streaming.streams import ChatStream
 
 _MOST_CLIENTS = 32
 _clients: OrderedDict[Hashable, Client] = OrderedDict()
 _lock = threading.Lock()
 
 
-def chat(messages: Messages, *, backend: str | None = None, target: str | None = None, **kw: Any) -> ChatResult:
+@overload
+def chat(
+    messages: Messages,
+    *,
+    backend: str | None = None,
+    target: str | None = None,
+    stream: Literal[False] = False,
+    **kw: Any,
+) -> ChatResult: ...
+@overload
+def chat(
+    messages: Messages, *, backend: str | None = None, target: str | None = None, stream: Literal[True], **kw: Any
+) -> ChatStream: ...
+
+
+def chat(
+    messages: Messages, *, backend: str | None = None, target: str | None = None, stream: bool = False, **kw: Any
+) -> ChatResult | ChatStream:
     """Ask once, on a client that is kept for further calls with the same configuration.
 
     Args:
         messages: As in :meth:`isochat.Client.chat`.
         backend, target: As in :class:`isochat.Client`.
+        stream: As in :meth:`isochat.Client.chat`.
         kw: Arguments of the client (``endpoint``, ``host``, ...) and parameters of the call, together.
 
     Raises:
         ChatError: as :meth:`isochat.Client.chat`.
     """
     settings = {name: kw.pop(name) for name in list(kw) if name in _CLIENT_ONLY}
-    return _client(backend, target, settings).chat(messages, **kw)
+    return _client(backend, target, settings).chat(messages, stream=stream, **kw)
 
 
 _CLIENT_ONLY = (BY_NAME.keys() - set(CALL_OPTIONS)) | {"config_file", "fallback", "observers", "retry_budget"}

@@ -190,9 +190,34 @@ def error_under_200(data: Any, status: int, headers: Mapping[str, str], body: by
     if not data.get("error_code") and not data.get("error") and not failed:
         return None
     facts = _facts(data)
+    return _error(_counts_as(facts), status, facts, headers, body.decode("utf-8", "replace"))
+
+
+def reports_error(event: Mapping[str, Any]) -> bool:
+    """Whether an event of a stream is the service's account of a failure, and no part of the answer."""
+    kind = event.get("type")
+    if kind in ("error", "response.failed"):
+        return True
+    if event.get("choices") or isinstance(kind, str):
+        return False
+    return bool(event.get("error_code") or event.get("error"))
+
+
+def reported_error(event: Mapping[str, Any], status: int, headers: Mapping[str, str], body: bytes) -> StatusError:
+    """The error that an event of a stream reports, counted as the status that its code stands for.
+
+    Args:
+        status: The reply's own status, a success.
+        body: The event's bytes, the token blanked already.
+    """
+    response = event.get("response")
+    facts = _facts(response if isinstance(response, Mapping) else event)
+    return _error(_counts_as(facts), status, facts, headers, body.decode("utf-8", "replace"))
+
+
+def _counts_as(facts: _Facts) -> int:
     code = facts.code or ""
-    counts_as = int(code) if re.fullmatch("[45][0-9][0-9]", code) else _STATUS_OF_CODE.get(code, 500)
-    return _error(counts_as, status, facts, headers, body.decode("utf-8", "replace"))
+    return int(code) if re.fullmatch("[45][0-9][0-9]", code) else _STATUS_OF_CODE.get(code, 500)
 
 
 def _error(counts_as: int, status: int, facts: _Facts, headers: Mapping[str, str], text: str) -> StatusError:

@@ -29,12 +29,21 @@ class Clock(Protocol):
         """Let ``seconds`` pass."""
         ...
 
+    async def asleep(self, seconds: float, /) -> None:
+        """Let ``seconds`` pass on the event loop."""
+        ...
+
 
 class SystemClock:
     """The machine's own monotonic clock."""
 
     monotonic = staticmethod(time.monotonic)
     sleep = staticmethod(time.sleep)
+
+    async def asleep(self, seconds: float, /) -> None:
+        import asyncio  # takes longer to import than all of isochat, and has been by whoever awaits
+
+        await asyncio.sleep(seconds)
 
 
 class Deadline:

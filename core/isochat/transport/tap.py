@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from isochat.transport.wire import Wire
+from isochat.transport.exchange import Exchange
 
-_tape: ContextVar[list[Wire] | None] = ContextVar("isochat_tape", default=None)
+_tape: ContextVar[list[Exchange] | None] = ContextVar("isochat_tape", default=None)
 
 
 @contextmanager
-def recording() -> Iterator[list[Wire]]:
+def recording() -> Iterator[list[Exchange]]:
     """Collect the wires of all calls made inside, in the order of their attempts."""
-    tape: list[Wire] = []
+    tape: list[Exchange] = []
     token = _tape.set(tape)
     try:
         yield tape
@@ -26,7 +26,7 @@ def recording() -> Iterator[list[Wire]]:
         _tape.reset(token)
 
 
-def record(wire: Wire) -> None:
+def record(wire: Exchange) -> None:
     """Put ``wire`` on the tape, if somebody records."""
     tape = _tape.get()
     if tape is not None:

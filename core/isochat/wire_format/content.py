@@ -74,6 +74,14 @@ def read_reasoning(block: dict[str, Any], path: str) -> tuple[ReasoningPart, ...
     return tuple(parts)
 
 
+def reasoning_of(block: dict[str, Any]) -> str | None:
+    """The readable text of a ``reasoning`` block or item; ``None`` where it has none of its own."""
+    entries = block.get("summary") or block.get("content") or ()
+    texts = [entry.get("text") for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    readable = [text for text in texts if isinstance(text, str)]
+    return "".join(readable) if readable else None
+
+
 def arguments_text(arguments: Any) -> str:
     """A tool call's arguments as JSON text; some models answer with the object itself."""
     if isinstance(arguments, str):

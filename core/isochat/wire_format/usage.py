@@ -37,6 +37,21 @@ def read_usage(data: Any) -> Usage | None:
     return Usage(**{field: _first_count(data, places) for field, places in _PLACES.items()})
 
 
+def merged_usage(known: dict[str, Any] | None, more: dict[str, Any]) -> dict[str, Any]:
+    """The account of a stream: of each field the last value that is not null. Never a sum: providers repeat or grow it
+    from chunk to chunk (payload facts 01 and 16; spiceai#6600 for the nulls).
+    """
+    if not known:
+        return more
+    merged = dict(known)
+    for name, value in more.items():
+        if isinstance(value, dict) and isinstance(merged.get(name), dict):
+            merged[name] = merged_usage(merged[name], value)
+        elif value is not None:
+            merged[name] = value
+    return merged
+
+
 def _first_count(data: dict[str, Any], places: tuple[tuple[str, ...], ...]) -> int | None:
     for place in places:
         value: Any = data

@@ -1,0 +1,129 @@
+"""How do the chunks of a ChatAgent endpoint become its reply? By message id (payload fact 17, MLflow's ChatAgentChunk).
+
+A chunk has one ``delta``, a piece of one of the agent's messages or of a tool's answer; pieces of one id are joined.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from isochat.results import ChatResult, Meta
+from isochat.streaming.blocks import Content
+from isochat.streaming.chunks import NOTHING_SAID, ChatChunk, Said
+from isochat.streaming.tool_calls import ToolCalls
+from isochat.wire_format.agents import read_chat_agent
+from isochat.wire_format.chat_completions import FINISH_REASONS
+from isochat.wire_format.usage import merged_usage, read_usage
+
+_KNOWN = frozenset({"id", "delta", "finish_reason", "usage", "object", "created", "model"})
+
+
+class AgentFold:
+    """One ChatAgent reply, growing.
+
+    Attributes:
+        extra: Fields of the chunks themselves that a result has no place for, e.g. ``custom_outputs``.
+    """
+
+    agentic = True
+
+    def __init__(self) -> None:
+        self._id: Any = None
+        self._messages: list[_MessageFold] = []
+        self._usage: dict[str, Any] | None = None
+        self._finish_reason: Any = None
+        self.extra: dict[str, Any] = {}
+
+    @property
+    def complete(self) -> bool:
+        """Whether a finish reason was the last that the agent said; few say one."""
+        return self._finish_reason is not None
+
+    @property
+    def usage_known(self) -> bool:
+        """Whether token counts have come."""
+        return self._usage is not None
+
+    def add(self, data: dict[str, Any]) -> list[ChatChunk]:
+        """Take one event; gives its chunk. What a tool answered is no text of the agent's."""
+        if self._id is None:
+            self._id = data.get("id")
+        for name, value in data.items():
+            if name not in _KNOWN and value is not None:
+                self.extra[name] = value
+        usage = None
+        if isinstance(data.get("usage"), dict):
+            self._usage = merged_usage(self._usage, data["usage"])
+            usage = read_usage(data["usage"])
+        delta, reason = data.get("delta"), data.get("finish_reason")
+        if isinstance(delta, dict) or reason is not None:
+            self._finish_reason = reason
+        text, reasoning, calls = NOTHING_SAID
+        if isinstance(delta, dict):
+            message = self._message_of(delta)
+            said, thought, calls = message.add(delta)
+            if message.role == "assistant":
+                text, reasoning = said, thought
+        return [
+            ChatChunk(
+                text=text,
+                reasoning=reasoning,
+                tool_calls=calls,
+                finish_reason=None if reason is None else FINISH_REASONS.get(str(reason), "unknown"),
+                usage=usage,
+                raw=data,
+            )
+        ]
+
+    def result(self, meta: Meta, *, whole: bool = True) -> ChatResult:
+        """The result so far; raises BadResponseError where a plain reply of that content would."""
+        if not self._messages and not whole:
+            return ChatResult(usage=read_usage(self._usage), meta=meta)
+        reply = {
+            "id": self._id,
+            "messages": [message.reply(whole) for message in self._messages],
+            "finish_reason": self._finish_reason,
+            "usage": self._usage,
+        }
+        return read_chat_agent(reply, meta)
+
+    def _message_of(self, delta: dict[str, Any]) -> _MessageFold:
+        its_id, role = delta.get("id"), delta.get("role")
+        for message in reversed(self._messages):
+            if its_id is not None and message.fields.get("id") == its_id:
+                return message
+        last = self._messages[-1] if self._messages else None
+        if last is not None and its_id is None and role in (None, last.role) and last.role == "assistant":
+            return last
+        self._messages.append(_MessageFold(role if isinstance(role, str) else "assistant"))
+        return self._messages[-1]
+
+
+class _MessageFold:
+    __slots__ = ("_content", "_tool_calls", "fields", "role")
+
+    def __init__(self, role: str) -> None:
+        self.role = role
+        self.fields: dict[str, Any] = {}
+        self._content = Content()
+        self._tool_calls: ToolCalls | None = None
+
+    def add(self, delta: dict[str, Any]) -> Said:
+        text, reasoning, calls = NOTHING_SAID
+        for name, value in delta.items():
+            if value is None or name == "role":
+                continue
+            if name == "content":
+                text, reasoning = self._content.add(value)
+            elif name == "tool_calls":
+                self._tool_calls = self._tool_calls or ToolCalls()
+                calls = self._tool_calls.add(value)
+            else:
+                self.fields[name] = value
+        return text, reasoning, calls
+
+    def reply(self, whole: bool) -> dict[str, Any]:
+        message = {"role": self.role, "content": self._content.value(), **self.fields}
+        if self._tool_calls is not None:
+            message["tool_calls"] = self._tool_calls.value(whole=whole)
+        return message

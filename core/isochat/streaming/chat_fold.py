@@ -1,0 +1,209 @@
+"""How do chat-completion chunks become the completion that a plain call gives?
+
+Chunks are gathered into the wire form of a plain reply, and the one reader of plain replies reads it: so folding a
+stream and asking without one give the same result. Shapes: payload facts 01, 02, 08, 11, 14 to 16 and 18.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from isochat.results import ChatResult, Meta
+from isochat.streaming.blocks import Content
+from isochat.streaming.chunks import NOTHING_SAID, ChatChunk
+from isochat.streaming.tool_calls import ToolCalls
+from isochat.wire_format.chat_completions import FINISH_REASONS, read_completion
+from isochat.wire_format.usage import merged_usage, read_usage
+
+_ONCE = ("id", "model", "created", "object")  # the first that is not null holds
+_KNOWN = frozenset({*_ONCE, "choices", "usage", "delta"})
+_KNOWN_DELTA = frozenset({"role", "content", "tool_calls", "reasoning_content", "refusal", "function_call", "audio"})
+
+
+class ChatFold:
+    """One chat completion, growing.
+
+    Attributes:
+        extra: Fields of the chunks themselves that a result has no place for, e.g. ``custom_outputs``.
+    """
+
+    def __init__(self) -> None:
+        self._fields: dict[str, Any] = {}
+        self._choices: dict[int, _ChoiceFold] = {}
+        self._usage: dict[str, Any] | None = None
+        self._bare_delta = False
+        self.extra: dict[str, Any] = {}
+
+    @property
+    def complete(self) -> bool:
+        """Whether every choice that appeared has said why it ended."""
+        return bool(self._choices) and all(choice.finish_reason is not None for choice in self._choices.values())
+
+    @property
+    def agentic(self) -> bool:
+        """Whether it is told as agents tell it, who give no finish reason (payload fact 18)."""
+        return self._bare_delta
+
+    @property
+    def usage_known(self) -> bool:
+        """Whether token counts have come."""
+        return self._usage is not None
+
+    def add(self, data: dict[str, Any]) -> list[ChatChunk]:
+        """Take one event; gives a chunk for each choice in it, and one for an event without any."""
+        fields, usage = self._fields, None
+        for name, value in data.items():
+            if name in _ONCE:
+                if fields.get(name) is None:
+                    fields[name] = value
+            elif name not in _KNOWN and value is not None:
+                self.extra[name] = value
+        if isinstance(data.get("usage"), dict):
+            self._usage = merged_usage(self._usage, data["usage"])
+            usage = read_usage(data["usage"])
+        choices = data.get("choices")
+        choices = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+        if not choices and isinstance(data.get("delta"), dict):
+            self._bare_delta = True
+            choices = [{"delta": data["delta"], "finish_reason": data.get("finish_reason")}]
+        if not choices:
+            return [ChatChunk(usage=usage, raw=data)]
+        chunks = []
+        for position, choice in enumerate(choices):
+            index = choice.get("index")
+            if not isinstance(index, int) or isinstance(index, bool):
+                index = position
+            fold = self._choices.get(index)
+            if fold is None:
+                fold = self._choices[index] = _ChoiceFold(index)
+            chunks.append(fold.add(choice, usage, data))
+        return chunks
+
+    def reply(self, *, whole: bool = True) -> dict[str, Any]:
+        """The completion so far, as a plain call would have brought it.
+
+        Args:
+            whole: Also what a reader would refuse, e.g. a tool call without a name.
+        """
+        choices = [self._choices[index].reply(whole) for index in sorted(self._choices)]
+        return {**self._fields, "object": "chat.completion", "choices": choices, "usage": self._usage}
+
+    def result(self, meta: Meta, *, whole: bool = True) -> ChatResult:
+        """The result so far; raises BadResponseError where a plain reply of that content would."""
+        if not self._choices and not whole:
+            return ChatResult(usage=read_usage(self._usage), meta=meta)
+        return read_completion(self.reply(whole=whole), meta)
+
+
+class _ChoiceFold:
+    __slots__ = (
+        "_audio", "_call", "_content", "_extra", "_index", "_logprobs", "_reasoning", "_refusal", "_role",
+        "_tool_calls", "finish_reason",
+    )  # fmt: skip
+
+    def __init__(self, index: int) -> None:
+        self._index = index
+        self._role: str | None = None
+        self._content = Content()
+        self._reasoning: list[str] = []
+        self._refusal: list[str] = []
+        self._tool_calls: ToolCalls | None = None
+        self._call: dict[str, Any] | None = None
+        self._audio: dict[str, Any] | None = None
+        self._logprobs: dict[str, Any] | None = None
+        self._extra: dict[str, Any] = {}
+        self.finish_reason: Any = None
+
+    def add(self, choice: dict[str, Any], usage: Any, raw: Any) -> ChatChunk:
+        delta = choice.get("delta")
+        if not isinstance(delta, dict):
+            # Some servers put the whole message where a delta belongs.
+            delta = choice["message"] if isinstance(choice.get("message"), dict) else {}
+        text, reasoning, calls = NOTHING_SAID
+        for name, value in delta.items():
+            if value is None:
+                continue
+            match name:
+                case "content":
+                    text, thought = self._content.add(value)
+                    reasoning = thought if reasoning is None else reasoning + (thought or "")
+                case "role":
+                    self._role = self._role or value
+                case "reasoning_content":
+                    if isinstance(value, str):
+                        self._reasoning.append(value)
+                        reasoning = value if reasoning is None else reasoning + value
+                case "tool_calls":
+                    self._tool_calls = self._tool_calls or ToolCalls()
+                    calls = self._tool_calls.add(value)
+                case _:
+                    self._take_rare(name, value)
+        if isinstance(choice.get("logprobs"), dict):
+            self._take_logprobs(choice["logprobs"])
+        reason = choice.get("finish_reason")
+        if reason is not None:
+            self.finish_reason = reason
+            reason = FINISH_REASONS.get(str(reason), "unknown")
+        return ChatChunk(
+            index=self._index,
+            text=text,
+            reasoning=reasoning,
+            tool_calls=calls,
+            finish_reason=reason,
+            usage=usage,
+            raw=raw,
+        )
+
+    def _take_rare(self, name: str, value: Any) -> None:
+        match name:
+            case "refusal" if isinstance(value, str):
+                self._refusal.append(value)
+            case "function_call" if isinstance(value, dict):
+                self._call = _appended(self._call, value, ("arguments",))
+            case "audio" if isinstance(value, dict):
+                self._audio = _appended(self._audio, value, ("data", "transcript"))
+            case _ if name not in _KNOWN_DELTA:
+                known = self._extra.get(name)
+                if isinstance(known, list) and isinstance(value, list):
+                    value = [*known, *value]
+                self._extra[name] = value
+
+    def _take_logprobs(self, logprobs: dict[str, Any]) -> None:
+        if self._logprobs is None:
+            self._logprobs = {}
+        for name, value in logprobs.items():
+            known = self._logprobs.get(name)
+            if isinstance(known, list) and isinstance(value, list):
+                known.extend(value)
+            elif value is not None or name not in self._logprobs:
+                self._logprobs[name] = list(value) if isinstance(value, list) else value
+
+    def reply(self, whole: bool) -> dict[str, Any]:
+        message: dict[str, Any] = {**self._extra, "role": self._role or "assistant", "content": self._content.value()}
+        if self._reasoning:
+            message["reasoning_content"] = "".join(self._reasoning)
+        if self._refusal:
+            message["refusal"] = "".join(self._refusal)
+        if self._tool_calls is not None:
+            message["tool_calls"] = self._tool_calls.value(whole=whole)
+        if self._call is not None and (whole or self._call.get("name")):
+            message["function_call"] = self._call
+        if self._audio is not None:
+            message["audio"] = self._audio
+        return {
+            "index": self._index,
+            "message": message,
+            "finish_reason": self.finish_reason,
+            "logprobs": self._logprobs,
+        }
+
+
+def _appended(known: dict[str, Any] | None, more: dict[str, Any], texts: tuple[str, ...]) -> dict[str, Any]:
+    """``more`` upon ``known``: the named fields are joined, of the others the last one that is not null holds."""
+    joined = dict(known or {})
+    for name, value in more.items():
+        if name in texts and isinstance(value, str):
+            joined[name] = joined.get(name, "") + value
+        elif value is not None:
+            joined[name] = value
+    return joined

@@ -1,0 +1,120 @@
+"""Which events does a stream of bytes hold? Server-sent events by the WHATWG algorithm, over any split of the bytes.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation. Lines end in LF, CR or CRLF
+and in nothing else: U+2028 inside JSON is text. ``id`` and ``retry`` are for clients that reconnect, which a POST must
+not; they are ignored like every unknown field.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from isochat.errors import ResponseTooLargeError
+
+_BOM = b"\xef\xbb\xbf"
+_STRAY = (b"{", b"[", b"<")
+
+
+class Event(NamedTuple):
+    """One event: its type (``message`` where none is named) and its data, not decoded yet.
+
+    ``stray`` marks a line that is no field at all but looks like JSON or markup. The algorithm ignores such a line;
+    a service that fails in the middle of a stream writes its error there.
+    """
+
+    type: str
+    data: bytes
+    stray: bool = False
+
+
+class EventDecoder:
+    """Bytes in as they come, events out as soon as their blank line is there.
+
+    Args:
+        cap: Bytes of one event, after which ResponseTooLargeError is raised.
+    """
+
+    __slots__ = ("_begun", "_cap", "_data", "_skip_lf", "_tail", "_tail_size", "_type", "count")
+
+    def __init__(self, cap: int) -> None:
+        self._cap = cap
+        self._begun = False
+        self._tail: list[bytes] = []  # of a line that has no end yet, in pieces: one long line is joined once
+        self._tail_size = 0
+        self._skip_lf = False
+        self._type = b""
+        self._data: list[bytes] = []
+        self.count = 0
+
+    @property
+    def pending(self) -> bool:
+        """Whether an event has begun whose blank line has not come."""
+        return bool(self._data) or self._tail_size > 0
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that ``data`` completes.
+
+        Raises:
+            ResponseTooLargeError: one event is larger than the cap.
+        """
+        if self._skip_lf:
+            if not data:
+                return []
+            # The CR before has ended its line already: an event must not wait for what may follow.
+            self._skip_lf = False
+            if data[:1] == b"\n":
+                data = data[1:]
+        if not self._begun:
+            joined = b"".join(self._tail) + data
+            if len(joined) < len(_BOM) and _BOM.startswith(joined):
+                self._tail, self._tail_size = [joined], len(joined)
+                return []
+            self._begun, self._tail, self._tail_size = True, [], 0
+            data = joined.removeprefix(_BOM)
+        lines = data.splitlines(keepends=True)
+        if not lines:
+            return []
+        last = lines[-1]
+        if last[-1] not in b"\r\n":
+            lines.pop()
+        else:
+            last = b""
+            self._skip_lf = data.endswith(b"\r")
+        if lines and self._tail:
+            lines[0] = b"".join([*self._tail, lines[0]])
+            self._tail, self._tail_size = [], 0
+        events = self._read(lines) if lines else []
+        if last:
+            self._tail.append(last)
+            self._tail_size += len(last)
+            self._check_size(self._tail_size)
+        return events
+
+    def _read(self, lines: list[bytes]) -> list[Event]:
+        events: list[Event] = []
+        for line in lines:
+            line = line.rstrip(b"\r\n")
+            if line.startswith(b"data:"):
+                self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+                if len(self._data) > 1 or len(line) > self._cap:
+                    self._check_size(0)
+            elif not line:
+                if self._data:
+                    kind = self._type.decode("utf-8", "replace") if self._type else "message"
+                    events.append(Event(kind, self._data[0] if len(self._data) == 1 else b"\n".join(self._data)))
+                    self.count += 1
+                    self._data = []
+                self._type = b""
+            elif line.startswith(b"event:"):
+                self._type = line[7:] if line[6:7] == b" " else line[6:]
+            elif line == b"data":
+                self._data.append(b"")
+            elif line == b"event":
+                self._type = b""
+            elif line.startswith(_STRAY):
+                events.append(Event("", line, stray=True))
+        return events
+
+    def _check_size(self, more: int) -> None:
+        if more + sum(map(len, self._data)) > self._cap:
+            raise ResponseTooLargeError(f"event {self.count + 1} of the stream is larger than {self._cap} bytes")
