@@ -1,143 +1,110 @@
-"""What does one call remember from attempt to attempt? The same for every way of waiting: in a thread or on a loop."""
+"""How is one call carried? In a thread that waits or on a loop, whole or as a stream: four times the same attempts.
+
+Each attempt gets a wire of its own. What an error means for the next attempt is the :class:`~isochat.call.Call`'s
+answer; a stream is handed out with its first attempt that opens one, and is never repeated after that.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import functools
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from isochat.attempt import Opened
-from isochat.errors import BadRequestError, ChatError, located
-from isochat.observing import log_attempt
-from isochat.policy import RetryPolicy
-from isochat.request import Options, Request
-from isochat.results import Meta
-from isochat.streaming.reading import StreamReading
-from isochat.transport.deadline import Clock, Deadline
+from isochat.attempt import acarry, aopen_stream, carry, open_stream, read_result
+from isochat.call import Call
+from isochat.connections import Connections
+from isochat.errors import ChatError
+from isochat.results import ChatResult
+from isochat.streaming.sources import PiecesInThreads, ReadInThreads
+from isochat.streaming.streams import AsyncChatStream, ChatStream
 
 if TYPE_CHECKING:
     from isochat.transport.exchange import Exchange
 
-_STREAM_OPTIONS = "stream_options"
-_REFUSED = re.compile(r"unknown field|Extra inputs|not permitted|unrecognized|unexpected|unsupported|not support", re.I)
-LEFT_OUT = "left out stream_options: this endpoint refuses it, so the stream may come without token counts"
 
+def complete(call: Call, connections: Connections) -> ChatResult:
+    """The whole answer.
 
-class Call:
-    """One call under way.
-
-    Attributes:
-        request: What is asked; without ``stream_options`` once the endpoint has refused them.
-        attempts: Requests sent so far.
+    Raises:
+        ChatError: of the last attempt.
     """
-
-    def __init__(
-        self, backend: str, route: str, request: Request, options: Options, policy: RetryPolicy, clock: Clock
-    ) -> None:
-        self.backend = backend
-        self.route = route
-        self.request = request
-        self.options = options
-        self.deadline = Deadline(options.deadline, clock)
-        self.attempts = 0
-        self._policy = policy
-        self._tries = 0  # a login that fails is a try without a request
-
-    def begin_try(self) -> None:
-        """Another attempt begins, perhaps with a login."""
-        self._tries += 1
-
-    def pause_after(self, error: ChatError, wire: Exchange | None) -> float | None:
-        """Seconds to wait before the next attempt, or ``None`` when ``error``, now located, is to be raised."""
-        self.locate(error)
-        log_attempt(wire, self.backend, self.attempts, error)
-        if self._left_out_stream_options(error):
-            return 0.0
-        return self._policy.pause(error, self._tries, self.options.max_retries, self.deadline)
-
-    def locate(self, error: ChatError) -> ChatError:
-        """Say in ``error`` where and when it happened."""
-        return located(
-            error,
-            backend=self.backend,
-            endpoint=self.request.endpoint,
-            attempts=self.attempts,
-            elapsed=self.deadline.elapsed(),
-        )
-
-    def meta(self, **facts: Any) -> Meta:
-        """What is known of the call, and ``facts`` of its reply."""
-        return Meta(
-            backend=self.backend,
-            endpoint=self.request.endpoint,
-            route=self.route,
-            elapsed=self.deadline.elapsed(),
-            attempts=self.attempts,
-            warnings=self.request.warnings,
-            **facts,
-        )
-
-    def settle(self, wire: Exchange, error: ChatError | None) -> None:
-        """An attempt has ended: well, or in ``error``, after which there is no other."""
-        if error is not None:
-            self.locate(error)
-        log_attempt(wire, self.backend, self.attempts, error)
-
-    # -- streams ----------------------------------------------------------------------------------------------
-
-    def reading(self, opened: Opened, wire: Exchange) -> StreamReading:
-        """What reads the stream that was ``opened``."""
-        options = self.request.body.get(_STREAM_OPTIONS)
-        return StreamReading(
-            self.request.api,
-            opened.status,
-            opened.headers,
-            usage_asked=isinstance(options, Mapping) and bool(options.get("include_usage")),
-            redactor=wire.redactor,
-            limits=wire.limits,
-        )
-
-    def stream_meta(self, opened: Opened) -> Meta:
-        """What the head of a stream says of the call."""
-        return self.meta(
-            client_call=opened.client_call,
-            request_id=opened.headers.get("x-request-id"),
-            served_model=opened.headers.get("served-model-name"),
-            status_code=opened.status,
-            headers=opened.headers,
-        )
-
-    @property
-    def refused_stream_options(self) -> bool:
-        """Whether the endpoint has refused them in this call."""
-        return LEFT_OUT in self.request.warnings
-
-    def _left_out_stream_options(self, error: ChatError) -> bool:
-        """Whether ``error`` is the refusal of ``stream_options``, and the request now goes without them, once."""
-        if _STREAM_OPTIONS not in self.request.body or not isinstance(error, BadRequestError):
-            return False
-        if _STREAM_OPTIONS not in error.message or not _REFUSED.search(error.message):
-            return False
-        self._tries -= 1  # it was refused unread: no retry is spent on it
-        self.request = without_stream_options(self.request)
-        return True
+    while True:
+        wire: Exchange | None = None
+        try:
+            backend, credentials = connections.ready(call.begin_try())
+            wire = call.sending(carrier := connections.wire(call, credentials))
+            reply = carry(backend, call.request, carrier)
+            return call.settled(wire, read_result(reply, call.request, call.meta(), wire))
+        except ChatError as error:
+            pause = call.pause_after(error, wire)
+            if pause is None:
+                raise
+        call.clock.sleep(pause)
 
 
-def with_usage(request: Request) -> Request:
-    """``request``, asking a stream for its token counts where the caller has said nothing of them.
+def stream(call: Call, connections: Connections) -> ChatStream:
+    """A stream, as soon as its status is known.
 
-    Some endpoints report none without being asked (payload fact 16); the Responses API always does.
+    Raises:
+        ChatError: of the last attempt.
     """
-    if request.api != "chat-completions" or _STREAM_OPTIONS in request.body:
-        return request
-    return msgspec.structs.replace(request, body={**request.body, _STREAM_OPTIONS: {"include_usage": True}})
+    while True:
+        wire: Exchange | None = None
+        try:
+            backend, credentials = connections.ready(call.begin_try())
+            wire = call.sending(carrier := connections.wire(call, credentials, streaming=True))
+            opened = open_stream(backend, call.request, carrier)
+            settle = functools.partial(call.settle, wire)
+            return ChatStream(call.reading(opened, wire), opened.source, wire, call.stream_meta(opened), settle)
+        except ChatError as error:
+            pause = call.pause_after(error, wire)
+            if pause is None:
+                raise
+        call.clock.sleep(pause)
 
 
-def without_stream_options(request: Request) -> Request:
-    """``request`` for an endpoint that refuses ``stream_options``."""
-    if _STREAM_OPTIONS not in request.body:
-        return request
-    body = {name: value for name, value in request.body.items() if name != _STREAM_OPTIONS}
-    return msgspec.structs.replace(request, body=body, warnings=(*request.warnings, LEFT_OUT))
+async def acomplete(call: Call, connections: Connections, *, native: bool) -> ChatResult:
+    """As :func:`complete`, on the running loop: natively, or in a thread."""
+    while True:
+        wire: Exchange | None = None
+        try:
+            backend, credentials = await connections.aready(call.begin_try())
+            if native:
+                wire = call.sending(on_loop := connections.async_wire(call, credentials))
+                reply = await acarry(backend, call.request, on_loop)
+            else:
+                wire = call.sending(carrier := connections.wire(call, credentials))
+                work = functools.partial(carry, backend, call.request, carrier)
+                reply = await connections.workers.run(work, carrier.abort)
+            return call.settled(wire, read_result(reply, call.request, call.meta(), wire))
+        except ChatError as error:
+            pause = call.pause_after(error, wire)
+            if pause is None:
+                raise
+        await call.clock.asleep(pause)
+
+
+async def astream(call: Call, connections: Connections, *, native: bool) -> AsyncChatStream:
+    """As :func:`stream`, on the running loop: natively, or each read in a thread."""
+    while True:
+        wire: Exchange | None = None
+        try:
+            backend, credentials = await connections.aready(call.begin_try())
+            if native:
+                wire = call.sending(on_loop := connections.async_wire(call, credentials, streaming=True))
+                opened = await aopen_stream(backend, call.request, on_loop)
+                source = opened.source
+            else:
+                wire = call.sending(carrier := connections.wire(call, credentials, streaming=True))
+                work = functools.partial(open_stream, backend, call.request, carrier)
+                opened = await connections.workers.run(work, carrier.abort)
+                if carrier.incoming is not None:
+                    source = ReadInThreads(carrier.incoming, carrier, connections.workers)
+                else:
+                    source = PiecesInThreads(opened.source, connections.workers)
+            settle = functools.partial(call.settle, wire)
+            return AsyncChatStream(call.reading(opened, wire), source, wire, call.stream_meta(opened), settle)
+        except ChatError as error:
+            pause = call.pause_after(error, wire)
+            if pause is None:
+                raise
+        await call.clock.asleep(pause)

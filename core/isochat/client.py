@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import importlib.util
 import os
-import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
+from typing import Any, Literal, Self, Unpack, overload
 
 import msgspec
 
-from isochat import plugins
-from isochat.attempt import acarry, aopen_stream, carry, open_stream, read_result
-from isochat.backend import Backend, Capabilities, Setup
-from isochat.calling import Call, with_usage, without_stream_options
-from isochat.config.credentials import Credentials, UnifiedConfig, find_credentials
+from isochat import calling, plugins
+from isochat.backend import Backend, Capabilities
+from isochat.call import Call, with_usage, without_stream_options
 from isochat.config.settings import BY_NAME, Settings, resolve
-from isochat.errors import ChatError, ConfigurationError, UnsupportedParameterError
+from isochat.connections import Connections
+from isochat.errors import ConfigurationError, UnsupportedParameterError
 from isochat.messages import Messages
 from isochat.parameters import UNSET, ChatParams
 from isochat.policy import RetryPolicy
 from isochat.request import Api, Options, build, call_options
 from isochat.results import ChatResult
-from isochat.routes import PATHS, check_route, choose_route
-from isochat.streaming.sources import PiecesInThreads, ReadInThreads
+from isochat.routes import check_route, choose_route
 from isochat.streaming.streams import AsyncChatStream, ChatStream
 from isochat.text_safety import check_endpoint, check_headers
-from isochat.transport.deadline import Clock, Deadline, SystemClock
-
-if TYPE_CHECKING:
-    from isochat.transport.async_pools import AsyncPools
-    from isochat.transport.async_wire import AsyncWire
-    from isochat.transport.pools import Pools
-    from isochat.transport.wire import Wire
-    from isochat.workers import Workers
-
-W = TypeVar("W", bound="Wire | AsyncWire")
+from isochat.transport.deadline import Clock, SystemClock
 
 _DEFAULT_BACKEND = "rest"
 
@@ -129,7 +116,6 @@ class Client:
             raise ConfigurationError(
                 f"backend is {backend!r:.80}; expected a name or a Backend class", remedy="See isochat.backends()"
             )
-        self._headers = check_headers(settings["headers"], "headers")
         if settings["product"] is not None:
             check_headers({"User-Agent": settings["product"]}, "product")
         if settings["endpoint"] is not None:
@@ -147,16 +133,9 @@ class Client:
         self._options = Options(settings["timeout"], settings["deadline"], settings["max_retries"])
         self._policy = RetryPolicy(settings["retry_after_execution"])
         self._clock: Clock = SystemClock()
-        self._lock = threading.Lock()
         self._closed = False
-        self._pools: Pools | None = None
-        self._async_pools: AsyncPools | None = None
-        self._threads: Workers | None = None
         self._refuses_stream_options = False
-        self._credentials: Credentials = find_credentials(settings)
-        self._backend: Backend | None = None
-        if not isinstance(self._credentials, UnifiedConfig):
-            self._backend = self._make_backend()
+        self._connections = Connections(settings, self._backend_class, self._route)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -170,9 +149,7 @@ class Client:
         Raises:
             ConfigurationError: the workspace is not known before the first call.
         """
-        if self._backend is None:
-            raise ConfigurationError("the backend is made with the first call, which finds the workspace")
-        return self._backend
+        return self._connections.backend
 
     @overload
     def chat(
@@ -200,7 +177,12 @@ class Client:
             ChatError: one of the tree in :mod:`isochat.errors`; it says whether the model may have run.
         """
         call = self._begin(messages, stream, dict(params))
-        return self._stream(call) if stream else self._call(call)
+        if not stream:
+            return calling.complete(call, self._connections)
+        try:
+            return calling.stream(call, self._connections)
+        finally:
+            self._refuses_stream_options |= call.refused_stream_options
 
     @overload
     async def achat(
@@ -224,28 +206,23 @@ class Client:
         the cancellation passes as it is.
         """
         call = self._begin(messages, stream, dict(params))
-        return await (self._astream(call) if stream else self._acall(call))
+        native = self.capabilities.asynchronous == "native"
+        if not stream:
+            return await calling.acomplete(call, self._connections, native=native)
+        try:
+            return await calling.astream(call, self._connections, native=native)
+        finally:
+            self._refuses_stream_options |= call.refused_stream_options
 
     def close(self) -> None:
         """Give the connections back. A closed client refuses further calls."""
-        self._close_client()
-        if self._async_pools is not None:
-            self._async_pools.close()
+        self._closed = True
+        self._connections.close()
 
     async def aclose(self) -> None:
         """As :meth:`close`, and wait until the connections of the running event loop are closed."""
-        self._close_client()
-        if self._async_pools is not None:
-            await self._async_pools.aclose()
-
-    def _close_client(self) -> None:
         self._closed = True
-        if self._backend is not None:
-            self._backend.close()
-        if self._pools is not None:
-            self._pools.close()
-        if self._threads is not None:
-            self._threads.close()
+        await self._connections.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -266,8 +243,6 @@ class Client:
         raise ConfigurationError(
             "a Client holds connections and credentials and does not pickle", remedy="Make one in each process"
         )
-
-    # -- one call ---------------------------------------------------------------------------------------------
 
     def _begin(self, messages: Messages, stream: bool, given: dict[str, Any]) -> Call:
         if self._closed:
@@ -293,193 +268,6 @@ class Client:
             request = with_usage(request)
         return Call(self._backend_class.name, self._route, request, options, self._policy, self._clock)
 
-    def _call(self, call: Call) -> ChatResult:
-        while True:
-            wire: Wire | None = None
-            try:
-                call.begin_try()
-                backend = self._ready_backend(call.deadline)
-                wire = self._open_wire(call, False, self._credentials.headers(call.deadline))
-                reply = carry(backend, call.request, wire)
-                result = read_result(reply, call.request, call.meta(), wire)
-                call.settle(wire, None)
-                return result
-            except ChatError as error:
-                pause = call.pause_after(error, wire)
-                if pause is None:
-                    raise
-            self._clock.sleep(pause)
-
-    def _stream(self, call: Call) -> ChatStream:
-        while True:
-            wire: Wire | None = None
-            try:
-                call.begin_try()
-                backend = self._ready_backend(call.deadline)
-                wire = self._open_wire(call, True, self._credentials.headers(call.deadline))
-                opened = open_stream(backend, call.request, wire)
-                meta, settle = call.stream_meta(opened), functools.partial(call.settle, wire)
-                return ChatStream(call.reading(opened, wire), opened.source, wire, meta, settle)
-            except ChatError as error:
-                pause = call.pause_after(error, wire)
-                self._refuses_stream_options |= call.refused_stream_options
-                if pause is None:
-                    raise
-            self._clock.sleep(pause)
-
-    async def _acall(self, call: Call) -> ChatResult:
-        while True:
-            wire: Wire | AsyncWire | None = None
-            try:
-                call.begin_try()
-                backend, credentials = await self._ready(call.deadline)
-                if self._native:
-                    wire = self._open_async_wire(call, False, credentials)
-                    reply = await acarry(backend, call.request, wire)
-                else:
-                    wire = self._open_wire(call, False, credentials)
-                    work = functools.partial(carry, backend, call.request, wire)
-                    reply = await self._workers.run(work, wire.abort)
-                result = read_result(reply, call.request, call.meta(), wire)
-                call.settle(wire, None)
-                return result
-            except ChatError as error:
-                pause = call.pause_after(error, wire)
-                if pause is None:
-                    raise
-            await self._clock.asleep(pause)
-
-    async def _astream(self, call: Call) -> AsyncChatStream:
-        while True:
-            wire: Wire | AsyncWire | None = None
-            try:
-                call.begin_try()
-                backend, credentials = await self._ready(call.deadline)
-                if self._native:
-                    wire = self._open_async_wire(call, True, credentials)
-                    opened = await aopen_stream(backend, call.request, wire)
-                    source = opened.source
-                else:
-                    wire = self._open_wire(call, True, credentials)
-                    opened = await self._workers.run(
-                        functools.partial(open_stream, backend, call.request, wire), wire.abort
-                    )
-                    if wire.incoming is not None:
-                        source = ReadInThreads(wire.incoming, wire, self._workers)
-                    else:
-                        source = PiecesInThreads(opened.source, self._workers)
-                meta, settle = call.stream_meta(opened), functools.partial(call.settle, wire)
-                return AsyncChatStream(call.reading(opened, wire), source, wire, meta, settle)
-            except ChatError as error:
-                pause = call.pause_after(error, wire)
-                self._refuses_stream_options |= call.refused_stream_options
-                if pause is None:
-                    raise
-            await self._clock.asleep(pause)
-
-    @property
-    def _native(self) -> bool:
-        return self.capabilities.asynchronous == "native"
-
-    def _open_wire(self, call: Call, streaming: bool, credentials: Mapping[str, str]) -> Wire:
-        from isochat.transport.wire import Wire
-
-        return self._recorded(
-            call, Wire(self._open_pools(), call.deadline, **self._wire_options(call, streaming, credentials))
-        )
-
-    def _open_async_wire(self, call: Call, streaming: bool, credentials: Mapping[str, str]) -> AsyncWire:
-        from isochat.transport.async_wire import AsyncWire
-
-        options = self._wire_options(call, streaming, credentials)
-        return self._recorded(call, AsyncWire(self._open_async_pools(), call.deadline, **options))
-
-    def _wire_options(self, call: Call, streaming: bool, credentials: Mapping[str, str]) -> dict[str, Any]:
-        return {
-            "streaming": streaming,
-            "idle": call.options.timeout,
-            "credentials": credentials,
-            "headers": _merged(self._headers, call.request.headers),
-            "product": self._settings["product"],
-            "secrets": self._credentials.secrets(credentials),
-        }
-
-    def _recorded(self, call: Call, wire: W) -> W:
-        from isochat.transport.tap import record
-
-        record(wire)
-        call.attempts += 1
-        return wire
-
-    def _open_pools(self) -> Pools:
-        # urllib3 takes longer to import than all of isochat, so it waits for the first call.
-        if self._pools is None:
-            from isochat.transport.pools import Pools
-
-            with self._lock:
-                if self._pools is None:
-                    self._pools = Pools(
-                        max_connections=self._settings["max_connections"],
-                        ca_bundle=self._settings["ca_bundle"],
-                        trust_env=self._settings["trust_env"],
-                    )
-        return self._pools
-
-    def _open_async_pools(self) -> AsyncPools:
-        if self._async_pools is None:
-            from isochat.transport.async_pools import AsyncPools
-
-            with self._lock:
-                if self._async_pools is None:
-                    self._async_pools = AsyncPools(
-                        max_connections=self._settings["max_connections"],
-                        ca_bundle=self._settings["ca_bundle"],
-                        trust_env=self._settings["trust_env"],
-                    )
-        return self._async_pools
-
-    @property
-    def _workers(self) -> Workers:
-        if self._threads is None:
-            from isochat.workers import Workers
-
-            with self._lock:
-                if self._threads is None:
-                    self._threads = Workers()
-        return self._threads
-
-    async def _ready(self, deadline: Deadline) -> tuple[Backend, Mapping[str, str]]:
-        """The backend and what authenticates; a login that may ask the network waits in a thread."""
-        if not isinstance(self._credentials, UnifiedConfig):
-            return self._ready_backend(deadline), self._credentials.headers(deadline)
-        return await self._workers.run(
-            lambda: (self._ready_backend(deadline), self._credentials.headers(deadline)), lambda: None
-        )
-
-    def _ready_backend(self, deadline: Deadline) -> Backend:
-        if self._backend is None:
-            # The host is known only once the credentials are found, and that may ask the network.
-            assert isinstance(self._credentials, UnifiedConfig)
-            self._credentials.connect(deadline)
-            with self._lock:
-                if self._backend is None:
-                    self._backend = self._make_backend()
-        return self._backend
-
-    def _make_backend(self) -> Backend:
-        host = self._credentials.host
-        setup = Setup(
-            host=host,
-            route=self._route,
-            api_base=host + PATHS[self._route],
-            workspace_id=self._credentials.workspace_id,
-            options=self._settings.options,
-        )
-        try:
-            return self._backend_class(setup)
-        except ImportError as error:
-            raise plugins.not_installed(self._backend_class.name, error) from error
-
     def _endpoint(self) -> str:
         endpoint: str | None = self._settings["endpoint"]
         if endpoint is None:
@@ -503,13 +291,6 @@ def _installed(capabilities: Capabilities) -> Capabilities:
     if capabilities.asynchronous == "native" and importlib.util.find_spec("aiohttp") is None:
         return msgspec.structs.replace(capabilities, asynchronous="threads")
     return capabilities
-
-
-def _merged(headers: Mapping[str, str], over: Mapping[str, str]) -> Mapping[str, str]:
-    if not over:
-        return headers
-    names = {name.lower() for name in over}
-    return {**{name: value for name, value in headers.items() if name.lower() not in names}, **over}
 
 
 def _check_options(backend: type[Backend], options: Mapping[str, Any]) -> None:

@@ -93,7 +93,8 @@ def test_repr_of_what_holds_the_token(workspace: Workspace, make_client: Any) ->
     client = make_client("rest", workspace)
     with recording() as wires:
         client.chat("Hi")
-    holders = [wires[0], client._credentials, client._settings, client._pools, wires[0].redactor]
+    held = client._connections
+    holders = [wires[0], held.credentials, client._settings, held._pools, wires[0].redactor]
 
     assert [workspace.token in repr(holder) for holder in holders] == [False] * 5
 

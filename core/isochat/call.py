@@ -1,0 +1,157 @@
+"""What does one call remember from attempt to attempt? The same for every way of waiting: in a thread or on a loop."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from isochat.attempt import Opened
+from isochat.errors import BadRequestError, ChatError, located
+from isochat.observing import log_attempt
+from isochat.policy import RetryPolicy
+from isochat.request import Options, Request
+from isochat.results import ChatResult, Meta
+from isochat.streaming.reading import StreamReading
+from isochat.transport.deadline import Clock, Deadline
+
+if TYPE_CHECKING:
+    from isochat.transport.exchange import Exchange
+
+X = TypeVar("X", bound="Exchange")
+
+_STREAM_OPTIONS = "stream_options"
+_REFUSED = re.compile(r"unknown field|Extra inputs|not permitted|unrecognized|unexpected|unsupported|not support", re.I)
+LEFT_OUT = "left out stream_options: this endpoint refuses it, so the stream may come without token counts"
+
+
+class Call:
+    """One call under way.
+
+    Attributes:
+        request: What is asked; without ``stream_options`` once the endpoint has refused them.
+        attempts: Requests sent so far.
+    """
+
+    def __init__(
+        self, backend: str, route: str, request: Request, options: Options, policy: RetryPolicy, clock: Clock
+    ) -> None:
+        self.backend = backend
+        self.route = route
+        self.request = request
+        self.options = options
+        self.deadline = Deadline(options.deadline, clock)
+        self.clock = clock
+        self.attempts = 0
+        self._policy = policy
+        self._tries = 0  # a login that fails is a try without a request
+
+    def begin_try(self) -> Deadline:
+        """Another attempt begins, perhaps with a login; gives the deadline that all of them share."""
+        self._tries += 1
+        return self.deadline
+
+    def sending(self, wire: X) -> X:
+        """The attempt goes over ``wire``: from here on it counts as a request."""
+        self.attempts += 1
+        return wire
+
+    def pause_after(self, error: ChatError, wire: Exchange | None) -> float | None:
+        """Seconds to wait before the next attempt, or ``None`` when ``error``, now located, is to be raised."""
+        self.locate(error)
+        log_attempt(wire, self.backend, self.attempts, error)
+        if self._left_out_stream_options(error):
+            return 0.0
+        return self._policy.pause(error, self._tries, self.options.max_retries, self.deadline)
+
+    def locate(self, error: ChatError) -> ChatError:
+        """Say in ``error`` where and when it happened."""
+        return located(
+            error,
+            backend=self.backend,
+            endpoint=self.request.endpoint,
+            attempts=self.attempts,
+            elapsed=self.deadline.elapsed(),
+        )
+
+    def meta(self, **facts: Any) -> Meta:
+        """What is known of the call, and ``facts`` of its reply."""
+        return Meta(
+            backend=self.backend,
+            endpoint=self.request.endpoint,
+            route=self.route,
+            elapsed=self.deadline.elapsed(),
+            attempts=self.attempts,
+            warnings=self.request.warnings,
+            **facts,
+        )
+
+    def settle(self, wire: Exchange, error: ChatError | None) -> None:
+        """An attempt has ended: well, or in ``error``, after which there is no other."""
+        if error is not None:
+            self.locate(error)
+        log_attempt(wire, self.backend, self.attempts, error)
+
+    def settled(self, wire: Exchange, result: ChatResult) -> ChatResult:
+        """The call has ended in ``result``."""
+        self.settle(wire, None)
+        return result
+
+    # -- streams ----------------------------------------------------------------------------------------------
+
+    def reading(self, opened: Opened, wire: Exchange) -> StreamReading:
+        """What reads the stream that was ``opened``."""
+        options = self.request.body.get(_STREAM_OPTIONS)
+        return StreamReading(
+            self.request.api,
+            opened.status,
+            opened.headers,
+            usage_asked=isinstance(options, Mapping) and bool(options.get("include_usage")),
+            redactor=wire.redactor,
+            limits=wire.limits,
+        )
+
+    def stream_meta(self, opened: Opened) -> Meta:
+        """What the head of a stream says of the call."""
+        return self.meta(
+            client_call=opened.client_call,
+            request_id=opened.headers.get("x-request-id"),
+            served_model=opened.headers.get("served-model-name"),
+            status_code=opened.status,
+            headers=opened.headers,
+        )
+
+    @property
+    def refused_stream_options(self) -> bool:
+        """Whether the endpoint has refused them in this call."""
+        return LEFT_OUT in self.request.warnings
+
+    def _left_out_stream_options(self, error: ChatError) -> bool:
+        """Whether ``error`` is the refusal of ``stream_options``, and the request now goes without them, once."""
+        if _STREAM_OPTIONS not in self.request.body or not isinstance(error, BadRequestError):
+            return False
+        if _STREAM_OPTIONS not in error.message or not _REFUSED.search(error.message):
+            return False
+        self._tries -= 1  # it was refused unread: no retry is spent on it
+        self.request = without_stream_options(self.request)
+        return True
+
+
+def with_usage(request: Request) -> Request:
+    """``request``, asking a stream for its token counts where the caller has said nothing of them.
+
+    Some endpoints report none without being asked (payload fact 16); the Responses API always does.
+    """
+    if request.api != "chat-completions" or _STREAM_OPTIONS in request.body:
+        return request
+    return msgspec.structs.replace(request, body={**request.body, _STREAM_OPTIONS: {"include_usage": True}})
+
+
+def without_stream_options(request: Request) -> Request:
+    """``request`` for an endpoint that refuses ``stream_options``."""
+    if _STREAM_OPTIONS not in request.body:
+        return request
+    body = {name: value for name, value in request.body.items() if name != _STREAM_OPTIONS}
+    return msgspec.structs.replace(request, body=body, warnings=(*request.warnings, LEFT_OUT))

@@ -1,0 +1,179 @@
+"""What does a client hold open? Its backend, its login, and connections on threads and on event loops.
+
+Everything is made when it is first needed, once, whichever thread or loop needs it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from isochat import plugins
+from isochat.backend import Backend, Setup
+from isochat.call import Call
+from isochat.config.credentials import Credentials, UnifiedConfig, find_credentials
+from isochat.config.settings import Settings
+from isochat.errors import ConfigurationError
+from isochat.routes import PATHS
+from isochat.text_safety import check_headers
+from isochat.transport.deadline import Deadline
+
+if TYPE_CHECKING:
+    from isochat.transport.async_pools import AsyncPools
+    from isochat.transport.async_wire import AsyncWire
+    from isochat.transport.pools import Pools
+    from isochat.transport.wire import Wire
+    from isochat.workers import Workers
+
+
+class Connections:
+    """What one client object holds.
+
+    Raises:
+        ConfigurationError: no credentials are found, or the backend cannot be made of them.
+    """
+
+    def __init__(self, settings: Settings, backend: type[Backend], route: str) -> None:
+        self._settings = settings
+        self._backend_class = backend
+        self._route = route
+        self._headers = check_headers(settings["headers"], "headers")
+        self._lock = threading.Lock()
+        self._pools: Pools | None = None
+        self._async_pools: AsyncPools | None = None
+        self._workers: Workers | None = None
+        self.credentials: Credentials = find_credentials(settings)
+        self._backend: Backend | None = None
+        if not isinstance(self.credentials, UnifiedConfig):
+            self._backend = self._make_backend()
+
+    @property
+    def backend(self) -> Backend:
+        """The backend object.
+
+        Raises:
+            ConfigurationError: the workspace is not known before the first call.
+        """
+        if self._backend is None:
+            raise ConfigurationError("the backend is made with the first call, which finds the workspace")
+        return self._backend
+
+    def ready(self, deadline: Deadline) -> tuple[Backend, Mapping[str, str]]:
+        """The backend, and the headers that authenticate a request; either may ask the network for a login."""
+        if self._backend is None:
+            # The host is known only once the credentials are found.
+            assert isinstance(self.credentials, UnifiedConfig)
+            self.credentials.connect(deadline)
+            with self._lock:
+                if self._backend is None:
+                    self._backend = self._make_backend()
+        return self._backend, self.credentials.headers(deadline)
+
+    async def aready(self, deadline: Deadline) -> tuple[Backend, Mapping[str, str]]:
+        """As :meth:`ready`; a login that may ask the network waits in a thread."""
+        if not isinstance(self.credentials, UnifiedConfig):
+            return self.ready(deadline)
+        return await self.workers.run(lambda: self.ready(deadline), lambda: None)
+
+    def wire(self, call: Call, credentials: Mapping[str, str], *, streaming: bool = False) -> Wire:
+        """A wire for one attempt of ``call``, for a thread that waits."""
+        from isochat.transport.tap import record
+        from isochat.transport.wire import Wire
+
+        wire = Wire(self._open_pools(), call.deadline, streaming=streaming, **self._options(call, credentials))
+        record(wire)
+        return wire
+
+    def async_wire(self, call: Call, credentials: Mapping[str, str], *, streaming: bool = False) -> AsyncWire:
+        """The same for the running event loop."""
+        from isochat.transport.async_wire import AsyncWire
+        from isochat.transport.tap import record
+
+        pools, options = self._open_async_pools(), self._options(call, credentials)
+        wire = AsyncWire(pools, call.deadline, streaming=streaming, **options)
+        record(wire)
+        return wire
+
+    @property
+    def workers(self) -> Workers:
+        """The threads in which a loop's blocking work waits."""
+        if self._workers is None:
+            from isochat.workers import Workers
+
+            with self._lock:
+                if self._workers is None:
+                    self._workers = Workers()
+        return self._workers
+
+    def close(self) -> None:
+        """Give everything back."""
+        self._close_blocking()
+        if self._async_pools is not None:
+            self._async_pools.close()
+
+    async def aclose(self) -> None:
+        """As :meth:`close`, and wait until the connections of the running loop are closed."""
+        self._close_blocking()
+        if self._async_pools is not None:
+            await self._async_pools.aclose()
+
+    def _close_blocking(self) -> None:
+        if self._backend is not None:
+            self._backend.close()
+        if self._pools is not None:
+            self._pools.close()
+        if self._workers is not None:
+            self._workers.close()
+
+    def _options(self, call: Call, credentials: Mapping[str, str]) -> dict[str, Any]:
+        return {
+            "idle": call.options.timeout,
+            "credentials": credentials,
+            "headers": _merged(self._headers, call.request.headers),
+            "product": self._settings["product"],
+            "secrets": self.credentials.secrets(credentials),
+        }
+
+    def _open_pools(self) -> Pools:
+        # urllib3 takes longer to import than all of isochat, so it waits for the first call; aiohttp likewise.
+        if self._pools is None:
+            from isochat.transport.pools import Pools
+
+            with self._lock:
+                if self._pools is None:
+                    self._pools = Pools(**self._pool_options())
+        return self._pools
+
+    def _open_async_pools(self) -> AsyncPools:
+        if self._async_pools is None:
+            from isochat.transport.async_pools import AsyncPools
+
+            with self._lock:
+                if self._async_pools is None:
+                    self._async_pools = AsyncPools(**self._pool_options())
+        return self._async_pools
+
+    def _pool_options(self) -> dict[str, Any]:
+        return {name: self._settings[name] for name in ("max_connections", "ca_bundle", "trust_env")}
+
+    def _make_backend(self) -> Backend:
+        host = self.credentials.host
+        setup = Setup(
+            host=host,
+            route=self._route,
+            api_base=host + PATHS[self._route],
+            workspace_id=self.credentials.workspace_id,
+            options=self._settings.options,
+        )
+        try:
+            return self._backend_class(setup)
+        except ImportError as error:
+            raise plugins.not_installed(self._backend_class.name, error) from error
+
+
+def _merged(headers: Mapping[str, str], over: Mapping[str, str]) -> Mapping[str, str]:
+    if not over:
+        return headers
+    names = {name.lower() for name in over}
+    return {**{name: value for name, value in headers.items() if name.lower() not in names}, **over}
