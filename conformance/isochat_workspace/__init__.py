@@ -16,6 +16,7 @@ from .models import Answer, AnswerChoice, Model, Prompt, TokenUsage, Tool, ToolC
 from .records import RecordedRequest
 from .replay import Replay
 from .scripted import Scripted
+from .stream_reply import StreamReply
 
 if TYPE_CHECKING:
     from .smollm2 import SmolLM2 as SmolLM2
@@ -33,6 +34,7 @@ __all__ = [
     "Scripted",
     "ServiceError",
     "SmolLM2",
+    "StreamReply",
     "TokenUsage",
     "Tool",
     "ToolCall",

@@ -25,9 +25,14 @@ class HttpReply:
 
     def header_pairs(self) -> tuple[tuple[str, str], ...]:
         """The headers as pairs in the order given."""
-        if isinstance(self.headers, Mapping):
-            return tuple(cast(Mapping[str, str], self.headers).items())
-        return tuple(self.headers)
+        return pairs_of(self.headers)
+
+
+def pairs_of(headers: Headers) -> tuple[tuple[str, str], ...]:
+    """Headers as pairs in the order given."""
+    if isinstance(headers, Mapping):
+        return tuple(cast(Mapping[str, str], headers).items())
+    return tuple(headers)
 
 
 def json_reply(status: int, body: Any, request_id: str, *headers: tuple[str, str]) -> HttpReply:

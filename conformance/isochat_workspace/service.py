@@ -1,4 +1,4 @@
-"""What does the service answer to a request? From path, headers and body to an HttpReply, without a socket."""
+"""What does the service answer to a request? From path, headers and body to a reply, without a socket."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 from .chat_dialect import read_chat, write_chat
 from .credentials import check_credentials
 from .endpoints import Endpoint, describe, model_service_name
-from .http_reply import HttpReply, ServiceError, json_reply, new_request_id
+from .http_reply import ServiceError, json_reply, new_request_id
 from .models import Answer, Dialect, Prompt
 from .records import RecordedRequest
 from .refusals import check_refusals
-from .replay import Replay
+from .replay import Replay, Reply
 from .request_fields import read_object
 from .responses_dialect import read_responses, write_responses
 from .routes import Route, find_route
@@ -46,7 +46,7 @@ class Service:
     token: str
     url: str = ""
 
-    async def answer(self, request: RecordedRequest, *, too_large: bool = False) -> HttpReply:
+    async def answer(self, request: RecordedRequest, *, too_large: bool = False) -> Reply:
         """Answer one request. Never raises: what goes wrong inside is a 500 in the service's shape."""
         request_id = new_request_id()
         try:
@@ -57,7 +57,7 @@ class Service:
             logger.exception("a model failed to answer")
             return ServiceError(500, "INTERNAL_ERROR", "Internal error").reply(request_id)
 
-    async def _answer(self, request: RecordedRequest, too_large: bool, request_id: str) -> HttpReply:
+    async def _answer(self, request: RecordedRequest, too_large: bool, request_id: str) -> Reply:
         route = find_route(request.path)
         if route is not None and route.operation == "host_metadata":
             # Asked by the SDK before it has credentials.
@@ -88,9 +88,7 @@ class Service:
             case "host_metadata":
                 raise AssertionError("answered above")
 
-    async def _query(
-        self, endpoint: Endpoint, dialect: Dialect, route: Route, raw: bytes, request_id: str
-    ) -> HttpReply:
+    async def _query(self, endpoint: Endpoint, dialect: Dialect, route: Route, raw: bytes, request_id: str) -> Reply:
         model = endpoint.model
         if isinstance(model, Replay):
             reply = model.next_reply(dialect)

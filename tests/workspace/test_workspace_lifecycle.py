@@ -193,7 +193,7 @@ def test_a_client_that_leaves_ends_the_models_work_and_stays_on_record() -> None
             assert probe.asked.wait(30)
         assert probe.left.wait(30)
         [request] = workspace.requests
-        assert (request.status, request.body) == (0, body)
+        assert (request.status, request.body, request.closed_early) == (0, body, True)
 
 
 def test_stopping_ends_a_request_that_still_runs() -> None:
