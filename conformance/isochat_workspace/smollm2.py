@@ -9,10 +9,11 @@ from typing import Any
 
 import aiohttp
 
+from .answers import Answer, AnswerChoice, TokenUsage, ToolCall
 from .engine_process import EngineError, EngineProcess
 from .http_reply import ServiceError
 from .model_store import SERVED_NAME, ModelStore, default_store
-from .models import Answer, AnswerChoice, Model, Prompt, TokenUsage, ToolCall, text_of
+from .models import Model, Prompt, text_of
 from .schema_bounds import bounded
 
 _MAX_TOKENS = 512

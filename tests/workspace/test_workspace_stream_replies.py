@@ -6,7 +6,6 @@ import http.client
 import queue
 import socket
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +17,7 @@ from isochat_workspace import Endpoint, HttpReply, RecordedRequest, Replay, Stre
 PIECES = [b"data: 1\n\n", b"data: 2\n\n", b"data: [DONE]\n\n"]
 EVENTS = {"content-type": "text/event-stream"}
 WAIT_S = 30
+Until = Callable[[Callable[[], bool]], None]
 
 
 @contextmanager
@@ -52,14 +52,6 @@ def raw_answer(workspace: Workspace, version: str = "HTTP/1.1") -> tuple[bytes, 
         except ConnectionResetError:
             return received, True
         return received, False
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition that another thread brings about."""
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, "did not come true"
-        time.sleep(0.001)
 
 
 def only(workspace: Workspace) -> RecordedRequest:
@@ -241,7 +233,7 @@ def test_a_source_that_fails_cuts_the_reply_and_is_logged(caplog: pytest.LogCapt
 
 
 @pytest.mark.parametrize("leaving", ["close", "reset"])
-def test_a_client_that_leaves_while_the_server_waits_is_on_record_at_once(leaving: str) -> None:
+def test_a_client_that_leaves_while_the_server_waits_is_on_record_at_once(leaving: str, until: Until) -> None:
     gate, closed = threading.Event(), threading.Event()
     logged: list[RecordedRequest] = []
 
@@ -272,7 +264,7 @@ def test_a_client_that_leaves_while_the_server_waits_is_on_record_at_once(leavin
         assert closed.wait(WAIT_S)
 
 
-def test_an_async_source_is_closed_when_the_client_leaves() -> None:
+def test_an_async_source_is_closed_when_the_client_leaves(until: Until) -> None:
     closed = threading.Event()
 
     async def stalled() -> AsyncIterator[bytes]:
@@ -294,7 +286,7 @@ def test_an_async_source_is_closed_when_the_client_leaves() -> None:
         until(lambda: only(workspace).closed_early)
 
 
-def test_a_client_that_does_not_read_holds_the_source_back_and_may_leave() -> None:
+def test_a_client_that_does_not_read_holds_the_source_back_and_may_leave(until: Until) -> None:
     made = 0
 
     def endless() -> Iterator[bytes]:
@@ -314,7 +306,7 @@ def test_a_client_that_does_not_read_holds_the_source_back_and_may_leave() -> No
         assert made < 1000
 
 
-def test_stopping_while_a_source_blocks_does_not_wait_for_it_and_is_no_leaving_client() -> None:
+def test_stopping_while_a_source_blocks_does_not_wait_for_it_and_is_no_leaving_client(until: Until) -> None:
     before = set(threading.enumerate())
     gate = threading.Event()
 
