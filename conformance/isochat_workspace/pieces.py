@@ -1,8 +1,9 @@
 """What does a model say bit by bit? The pieces of a streamed answer, and a whole answer cut into them.
 
 A stream is any number of pieces in the order in which they are said. For each choice: its ReasoningPieces, its
-TextPieces, its ToolCallPieces, one FinishPiece. A TokenUsage may stand anywhere and says what was counted so
-far; the last one counts for the whole answer. The pieces of a choice, put together, are its AnswerChoice.
+TextPieces, its ToolCallPieces, one FinishPiece. A TokenUsage may stand anywhere before the last FinishPiece and
+says what was counted so far; the last one counts for the whole answer. The pieces of a choice, put together,
+are its AnswerChoice.
 """
 
 from __future__ import annotations
