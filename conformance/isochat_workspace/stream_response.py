@@ -58,6 +58,9 @@ async def send_stream(
         await response.prepare(request)
         async with aclosing(each_piece(reply.pieces)) as pieces:
             async for piece in pieces:
+                # Others first: a source that never waits would keep the loop to itself. Not after the writing:
+                # a client that stops at the last event would then be seen to leave before the end.
+                await asyncio.sleep(0)
                 await response.write(piece)
                 await request.writer.drain()
     except Exception:
