@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .answers import Answer, AnswerChoice, Reasoning, TokenUsage, ToolCall
 from .endpoints import Endpoint
 from .http_reply import HttpReply, ServiceError
-from .models import Answer, AnswerChoice, Model, Prompt, TokenUsage, Tool, ToolCall
+from .models import Model, Prompt, Tool
+from .pieces import FinishPiece, Piece, ReasoningPiece, TextPiece, ToolCallPiece
 from .records import RecordedRequest
 from .replay import Replay
 from .scripted import Scripted
+from .stream_reply import StreamReply
 
 if TYPE_CHECKING:
     from .smollm2 import SmolLM2 as SmolLM2
@@ -25,17 +28,24 @@ __all__ = [
     "Answer",
     "AnswerChoice",
     "Endpoint",
+    "FinishPiece",
     "HttpReply",
     "Model",
+    "Piece",
     "Prompt",
+    "Reasoning",
+    "ReasoningPiece",
     "RecordedRequest",
     "Replay",
     "Scripted",
     "ServiceError",
     "SmolLM2",
+    "StreamReply",
+    "TextPiece",
     "TokenUsage",
     "Tool",
     "ToolCall",
+    "ToolCallPiece",
     "Workspace",
 ]
 

@@ -7,8 +7,9 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from .answers import Answer, AnswerChoice, TokenUsage
 from .http_reply import ServiceError
-from .models import Answer, AnswerChoice, Prompt
+from .models import Prompt
 from .request_fields import (
     forced_tool,
     function_tool,
@@ -35,6 +36,7 @@ def read_chat(body: Mapping[str, Any]) -> Prompt:
         function_tool(tool["function"]) for tool in mappings(body, "tools") if isinstance(tool.get("function"), dict)
     ]
     choice = body.get("tool_choice")
+    thinking = body.get("thinking")
     named = choice.get("function") if isinstance(choice, dict) else None
     return Prompt(
         dialect="chat",
@@ -49,6 +51,7 @@ def read_chat(body: Mapping[str, Any]) -> Prompt:
         tools=tuple(tools),
         forced_tool=forced_tool(tools, choice, named.get("name") if isinstance(named, dict) else None),
         json_schema=_json_schema(body.get("response_format")),
+        reasoning=isinstance(thinking, dict) and thinking.get("type") in ("enabled", "adaptive"),
         body=body,
     )
 
@@ -61,16 +64,32 @@ def write_chat(prompt: Prompt, answer: Answer, served_name: str) -> dict[str, An
         "created": int(time.time()),
         "model": served_name,
         "choices": [_choice(index, choice) for index, choice in enumerate(answer.choices)],
-        "usage": {
-            "prompt_tokens": answer.usage.prompt,
-            "completion_tokens": answer.usage.completion,
-            "total_tokens": answer.usage.total,
-        },
+        "usage": write_usage(answer.usage),
     }
+
+
+def write_usage(usage: TokenUsage | None) -> dict[str, Any] | None:
+    """The three fields of a usage; None where nothing is known yet."""
+    if usage is None:
+        return None
+    return {
+        "prompt_tokens": usage.prompt,
+        "completion_tokens": usage.completion,
+        "total_tokens": usage.total,
+    }
+
+
+def reasoning_block(text: str, signature: str | None) -> dict[str, Any]:
+    """A content block of reasoning (BerriAI/litellm, databricks-ai-bridge fixtures); gpt-oss has no signature."""
+    summary = {"type": "summary_text", "text": text}
+    return {"type": "reasoning", "summary": [summary if signature is None else {**summary, "signature": signature}]}
 
 
 def _choice(index: int, choice: AnswerChoice) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": choice.text}
+    if choice.reasoning is not None:
+        text = [] if choice.text is None else [{"type": "text", "text": choice.text}]
+        message["content"] = [reasoning_block(choice.reasoning.text, choice.reasoning.signature), *text]
     if choice.tool_calls:
         message["tool_calls"] = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from .models import Dialect, Model
 from .replay import Replay
+
+StreamUsage = Literal["every", "last", "never"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -17,6 +19,14 @@ class Endpoint:
     `family` chooses the rows of `refusals.py` that hold for it ("claude", "gpt", "llama"; any other word has
     no rows of its own). `speaks` lists the APIs it has. `served_model` is the name of the served entity (the
     `served-model-name` header and the `/served-models/{name}/` path); None takes the model's own.
+
+    `stream_usage` tells where a chat stream carries its usage: "every" chunk (cumulative, asked for or not; so
+    do pay-per-token endpoints), a "last" chunk without choices if `stream_options.include_usage` asks for it
+    (as OpenAI documents it, and as GPT does here), "never".
+
+    `unknown_fields` are body fields that the server behind the endpoint does not know and refuses with
+    `json: unknown field "..."`. Endpoints for custom and external models have been seen to refuse
+    `stream_options` so (continuedev/continue#12936, anomalyco/opencode#4698).
     """
 
     name: str
@@ -25,6 +35,8 @@ class Endpoint:
     served_model: str | None = None
     speaks: tuple[Dialect, ...] = ("chat", "responses")
     task: str = "llm/v1/chat"
+    stream_usage: StreamUsage = "last"
+    unknown_fields: tuple[str, ...] = ()
 
     @property
     def served_name(self) -> str:
@@ -56,6 +68,12 @@ def default_endpoints(model: Model, *, disguised: bool) -> tuple[Endpoint, ...]:
 
     `disguised` gives the first three served-entity names of the kind the service shows. The `model` of an
     answer always is the model that did answer.
+
+    Usage in streams: on every chunk for Llama (recorded, llama-stack) and for Claude, which the docs count among
+    the pay-per-token endpoints that do so unasked ("Use foundation models", "Query reasoning models"); in a
+    last chunk for GPT (databricks-ai-bridge, test_chat_model_stream_usage_only_final_chunk), and there only
+    when asked: endpoints exist that give none without it (goose#7959). The model under its own name does as
+    open models do. None of these is known to refuse `stream_options`.
     """
     own = "scripted" if disguised else "smollm2"
 
@@ -69,6 +87,7 @@ def default_endpoints(model: Model, *, disguised: bool) -> tuple[Endpoint, ...]:
             family="claude",
             served_model=served("us.anthropic.claude-sonnet-4-5-20250929-v1"),
             speaks=("chat",),
+            stream_usage="every",
         ),
         Endpoint("databricks-gpt-5", model, family="gpt", served_model=served("gpt-5-2025-08-07")),
         Endpoint(
@@ -77,8 +96,9 @@ def default_endpoints(model: Model, *, disguised: bool) -> tuple[Endpoint, ...]:
             family="llama",
             served_model=served("meta-llama-3.3-70b-instruct-121024"),
             speaks=("chat",),
+            stream_usage="every",
         ),
-        Endpoint(own, model, family="open"),
+        Endpoint(own, model, family="open", stream_usage="every"),
     )
 
 

@@ -25,32 +25,39 @@ class HttpReply:
 
     def header_pairs(self) -> tuple[tuple[str, str], ...]:
         """The headers as pairs in the order given."""
-        if isinstance(self.headers, Mapping):
-            return tuple(cast(Mapping[str, str], self.headers).items())
-        return tuple(self.headers)
+        return pairs_of(self.headers)
+
+
+def pairs_of(headers: Headers) -> tuple[tuple[str, str], ...]:
+    """Headers as pairs in the order given."""
+    if isinstance(headers, Mapping):
+        return tuple(cast(Mapping[str, str], headers).items())
+    return tuple(headers)
 
 
 def json_reply(status: int, body: Any, request_id: str, *headers: tuple[str, str]) -> HttpReply:
-    """An answer of the service itself, with the headers every answer carries.
+    """An answer of the service itself, in JSON."""
+    return HttpReply(status, service_headers("application/json", request_id, *headers), json_bytes(body))
+
+
+def service_headers(content_type: str, request_id: str, *more: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+    """The headers every answer of the service carries.
 
     Source: headers noted on a live workspace on 2025-11-24 (anomalyco/opencode#4698). Not taken over: the
     ones of the CDN (`alt-svc`, HSTS) and gzip, which would only hide the bytes from whoever looks.
     """
-    return HttpReply(
-        status,
-        (
-            ("content-type", "application/json"),
-            ("server", "databricks"),
-            ("date", email.utils.formatdate(usegmt=True)),
-            ("x-request-id", request_id),
-            ("x-content-type-options", "nosniff"),
-            *headers,
-        ),
-        _json_bytes(body),
+    return (
+        ("content-type", content_type),
+        ("server", "databricks"),
+        ("date", email.utils.formatdate(usegmt=True)),
+        ("x-request-id", request_id),
+        ("x-content-type-options", "nosniff"),
+        *more,
     )
 
 
-def _json_bytes(body: Any) -> bytes:
+def json_bytes(body: Any) -> bytes:
+    """JSON in UTF-8, with escapes only where nothing else can carry the text."""
     try:
         return json.dumps(body, ensure_ascii=False).encode()
     except UnicodeEncodeError:  # a lone surrogate of the question in the answer: only escapes can carry it

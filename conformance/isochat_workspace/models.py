@@ -1,14 +1,16 @@
-"""What stands behind an endpoint? The neutral question and answer, and the class a model is made of."""
+"""What stands behind an endpoint? The neutral question, and the class a model is made of."""
 
 from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Literal
 
+from .answers import Answer
+from .pieces import Piece, cut_into_pieces
+
 Dialect = Literal["chat", "responses"]
-FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -25,7 +27,8 @@ class Prompt:
 
     `messages` are chat-shaped (role, content, tool_calls, tool_call_id). `forced_tool` is the tool that
     `tool_choice` demands by name or by "required"; None leaves it to the model. `json_schema` is what the
-    text has to satisfy; an empty mapping stands for "any JSON object". `body` is the request as it came.
+    text has to satisfy; an empty mapping stands for "any JSON object". `reasoning` says that the caller wants
+    to see what the model thinks. `body` is the request as it came.
     """
 
     dialect: Dialect
@@ -39,46 +42,8 @@ class Prompt:
     tools: tuple[Tool, ...] = ()
     forced_tool: Tool | None = None
     json_schema: Mapping[str, Any] | None = None
+    reasoning: bool = False
     body: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class ToolCall:
-    """A call the model asks for; `arguments` is JSON text."""
-
-    id: str
-    name: str
-    arguments: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class AnswerChoice:
-    """One of the n answers; `text` is None beside tool calls."""
-
-    text: str | None
-    finish_reason: FinishReason
-    tool_calls: tuple[ToolCall, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class TokenUsage:
-    """Tokens as the model counts them."""
-
-    prompt: int
-    completion: int
-
-    @property
-    def total(self) -> int:
-        """Prompt and completion together."""
-        return self.prompt + self.completion
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Answer:
-    """What a model said, without dialect."""
-
-    choices: tuple[AnswerChoice, ...]
-    usage: TokenUsage
 
 
 class Model(abc.ABC):
@@ -91,6 +56,15 @@ class Model(abc.ABC):
     @abc.abstractmethod
     async def answer(self, prompt: Prompt) -> Answer:
         """Answer one prompt. Raises ServiceError for what the model refuses (a context overflow, say)."""
+
+    async def stream(self, prompt: Prompt) -> AsyncIterator[Piece]:
+        """Answer one prompt bit by bit; see `pieces.py` for the order. Raises as `answer` does.
+
+        A client that leaves closes this generator where it stands. This one cuts the whole answer into words:
+        a model that can do better overrides it.
+        """
+        for piece in cut_into_pieces(await self.answer(prompt)):
+            yield piece
 
     async def open(self) -> None:
         """Make ready; called once before the first prompt."""

@@ -14,8 +14,13 @@ class RecordedRequest:
 
     `target` is the request target byte for byte (path and query, nothing decoded). `headers` keep order and
     case. `body` is as sent, not decompressed; it is empty where the body was over the size limit or never
-    came whole. `arrived_at` and `answered_at` are `time.monotonic()` seconds. `status` is the HTTP status of
-    the answer; 0 while there is none yet, and for good where the client left before it.
+    came whole. `status` is the HTTP status of the answer; 0 while there is none yet, and for good where the
+    client left before it.
+
+    Times are `time.monotonic()` seconds: `arrived_at`, `answered_at` (the status was known and the head about
+    to be sent) and `ended_at` (the last piece of the body had been handed out; of a plain answer the same as
+    `answered_at`). A time is 0.0 while it has not come. `closed_early` says that the client left before the
+    end of the answer; it is set as soon as the connection is seen to be gone, also while nothing is sent.
     """
 
     method: str
@@ -25,6 +30,8 @@ class RecordedRequest:
     arrived_at: float
     answered_at: float = 0.0
     status: int = 0
+    ended_at: float = 0.0
+    closed_early: bool = False
 
     @property
     def path(self) -> str:
@@ -74,3 +81,17 @@ class RequestLog:
         """The requests so far, a list of the caller's own."""
         with self._lock:
             return list(self._entries.values())
+
+
+class LogEntry:
+    """One request's place in a log while it is being answered; `request` is what is known of it so far."""
+
+    def __init__(self, log: RequestLog, request: RecordedRequest) -> None:
+        self._log = log
+        self._ticket = log.open(request)
+        self.request = request
+
+    def update(self, **known: Any) -> None:
+        """Fill in fields that became known."""
+        self.request = dataclasses.replace(self.request, **known)
+        self._log.replace(self._ticket, self.request)

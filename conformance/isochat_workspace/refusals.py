@@ -117,6 +117,9 @@ REFUSALS: tuple[Refusal, ...] = (
 
 def check_refusals(dialect: Dialect, endpoint: Endpoint, body: Mapping[str, Any]) -> None:
     """Raise the first refusal that applies, as ServiceError 400."""
+    for name in endpoint.unknown_fields:
+        if name in body:
+            raise ServiceError(400, "BAD_REQUEST", f'Bad request: json: unknown field "{name}"\n')
     for row in REFUSALS:
         if dialect not in row.dialects or (row.families and endpoint.family not in row.families):
             continue

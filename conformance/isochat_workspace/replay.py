@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 
 from .http_reply import HttpReply
 from .models import Dialect
+from .stream_reply import StreamReply
+
+Reply = HttpReply | StreamReply
 
 
 class Replay:
-    """Prepared replies by API. A sequence is handed out one by one, its last reply again and again.
+    """Prepared replies by API, whole ones or streams. A sequence is handed out one by one, its last again and again.
 
     Nothing of the request is judged (that is what a test looks at), only the token and the path. An API
     that is missing here is answered with the service's 400 for an API type the model lacks.
@@ -18,10 +21,10 @@ class Replay:
 
     served_name = "replay"
 
-    def __init__(self, replies: Mapping[Dialect, HttpReply | Sequence[HttpReply]]) -> None:
-        self._replies: dict[Dialect, tuple[HttpReply, ...]] = {}
+    def __init__(self, replies: Mapping[Dialect, Reply | Sequence[Reply]]) -> None:
+        self._replies: dict[Dialect, tuple[Reply, ...]] = {}
         for api, given in replies.items():
-            sequence = (given,) if isinstance(given, HttpReply) else tuple(given)
+            sequence = (given,) if isinstance(given, Reply) else tuple(given)
             if not sequence:
                 raise ValueError(f"no reply given for {api!r}")
             self._replies[api] = sequence
@@ -33,7 +36,7 @@ class Replay:
         """The APIs that have replies."""
         return tuple(self._replies)
 
-    def next_reply(self, api: Dialect) -> HttpReply | None:
+    def next_reply(self, api: Dialect) -> Reply | None:
         """The reply that is due on this API, or None if it has none."""
         replies = self._replies.get(api)
         if replies is None:

@@ -44,6 +44,22 @@ def number(body: Mapping[str, Any], name: str) -> float | None:
     return float(value)
 
 
+def flag(body: Mapping[str, Any], name: str) -> bool:
+    """True or false; false if absent or null."""
+    value = body.get(name)
+    if value is not None and not isinstance(value, bool):
+        _invalid(name, "true or false", value)
+    return bool(value)
+
+
+def wants_usage(body: Mapping[str, Any]) -> bool:
+    """Whether `stream_options.include_usage` asks for the usage of a stream."""
+    options = body.get("stream_options")
+    if options is not None and not isinstance(options, dict):
+        _invalid("stream_options", "an object", options)
+    return flag(options, "include_usage") if options else False
+
+
 def seed(body: Mapping[str, Any]) -> int | None:
     """The seed, or None if absent or null."""
     value = number(body, "seed")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from .models import Answer, AnswerChoice, FinishReason, Model, Prompt, TokenUsage, ToolCall, text_of
+from .answers import Answer, AnswerChoice, FinishReason, Reasoning, TokenUsage, ToolCall
+from .models import Model, Prompt, text_of
+from .pieces import Piece, cut_into_pieces
 from .schema_instance import instance_of
 
 _WORD = re.compile(r"\S+")
@@ -19,7 +22,9 @@ class Scripted(Model):
     The same Prompt gets the same answer, over chat and over Responses, today and tomorrow: no chance and no
     clock. A token is a word (a run of non-blanks). `max_tokens` cuts after so many words ("length"), a stop
     sequence cuts before itself ("stop"). A forced tool is called with arguments made from its schema; with
-    a schema for the text, the text is an instance of it. A tool it may call freely is not called.
+    a schema for the text, the text is an instance of it. A tool it may call freely is not called. Where
+    reasoning is asked for, it thinks before it speaks; those words count towards `max_tokens` like any others.
+    It streams word by word, without a pause.
     """
 
     def __init__(self, served_name: str = "scripted") -> None:
@@ -29,9 +34,16 @@ class Scripted(Model):
         """Answer from the prompt alone."""
         choices = tuple(self._choice(prompt, index) for index in range(prompt.n))
         completion = sum(_words_of_choice(choice) for choice in choices)
-        return Answer(choices, TokenUsage(_words_of_messages(prompt.messages), completion))
+        thought = sum(_words(choice.reasoning.text) for choice in choices if choice.reasoning)
+        return Answer(choices, TokenUsage(_words_of_messages(prompt.messages), completion, thought))
+
+    async def stream(self, prompt: Prompt) -> AsyncIterator[Piece]:
+        """The same answer word by word, with the words counted so far."""
+        for piece in cut_into_pieces(await self.answer(prompt), _words):
+            yield piece
 
     def _choice(self, prompt: Prompt, index: int) -> AnswerChoice:
+        reasoning = _thoughts(prompt) if prompt.reasoning else None
         tool = prompt.forced_tool
         if tool is not None:
             arguments = instance_of(tool.parameters)
@@ -40,7 +52,7 @@ class Scripted(Model):
                 name=tool.name,
                 arguments=json.dumps(arguments if isinstance(arguments, dict) else {}),
             )
-            return AnswerChoice(None, "tool_calls", (call,))
+            return AnswerChoice(None, "tool_calls", (call,), reasoning)
         if prompt.json_schema is not None:
             # {} asks for any object: one that still says what was asked.
             value = instance_of(prompt.json_schema) if prompt.json_schema else {"answer": _report(prompt)}
@@ -49,7 +61,14 @@ class Scripted(Model):
             text = _report(prompt)
             if prompt.n > 1:
                 text += f" This is choice {index + 1} of {prompt.n}."
-        return AnswerChoice(*_bounded(text, prompt))
+        text, finish_reason = _bounded(text, prompt, _words(reasoning.text) if reasoning else 0)
+        return AnswerChoice(text, finish_reason, (), reasoning)
+
+
+def _thoughts(prompt: Prompt) -> Reasoning:
+    """What it thinks: short, and signed as Claude signs."""
+    text = f"The conversation has {_words_of_messages(prompt.messages)} words. I repeat what was asked."
+    return Reasoning(text, base64.b64encode(text.encode()).decode())
 
 
 def _report(prompt: Prompt) -> str:
@@ -75,14 +94,14 @@ def _role(message: Mapping[str, Any]) -> str:
     return "system" if role == "developer" else str(role)
 
 
-def _bounded(text: str, prompt: Prompt) -> tuple[str, FinishReason]:
+def _bounded(text: str, prompt: Prompt, spent: int) -> tuple[str, FinishReason]:
     """The text up to the first stop sequence or the last word allowed, whichever comes first."""
     cuts = [at for stop in prompt.stop if (at := text.find(stop)) >= 0]
     if cuts:
         text = text[: min(cuts)]
     words = list(_WORD.finditer(text))
-    if prompt.max_tokens is not None and len(words) > prompt.max_tokens:
-        return text[: words[prompt.max_tokens - 1].end()], "length"
+    if prompt.max_tokens is not None and len(words) > (left := max(0, prompt.max_tokens - spent)):
+        return text[: words[left - 1].end()] if left else "", "length"
     return text, "stop"
 
 
@@ -91,7 +110,12 @@ def _words(text: str) -> int:
 
 
 def _words_of_choice(choice: AnswerChoice) -> int:
-    return _words(choice.text or "") + sum(_words(f"{call.name} {call.arguments}") for call in choice.tool_calls)
+    thought = choice.reasoning.text if choice.reasoning else ""
+    return (
+        _words(thought)
+        + _words(choice.text or "")
+        + sum(_words(f"{call.name} {call.arguments}") for call in choice.tool_calls)
+    )
 
 
 def _words_of_messages(messages: tuple[Mapping[str, Any], ...]) -> int:

@@ -73,7 +73,7 @@ def serve(port: int, model: str, token: str | None, as_json: bool) -> None:
 
 
 class _Lines:
-    """For people: how to point clients here, then a line per request."""
+    """For people: how to point clients here, then a line per request. A stream has its line when it has ended."""
 
     def __init__(self) -> None:
         # What has no line breaks stays so, for copying; the terminal folds it where it must.
@@ -101,7 +101,8 @@ class _Lines:
         self._print(Text("\nRequests", style="bold"))
 
     def request(self, request: RecordedRequest) -> None:
-        milliseconds = (request.answered_at - request.arrived_at) * 1000
+        # To the end of the answer: of a stream, that is what took the time.
+        milliseconds = (request.ended_at - request.arrived_at) * 1000
         self._print(
             Text.assemble(
                 (time.strftime("  %H:%M:%S  "), "dim"),
@@ -109,6 +110,7 @@ class _Lines:
                 (f"  {milliseconds:7.1f} ms  ", "dim"),
                 f"{_shown(request.method, 7):<4} {_shown(request.path, 90)}  ",
                 (_shown(request.header("user-agent") or "", 40), "dim"),
+                ("  client left early" if request.closed_early else "", "yellow"),
             )
         )
 
@@ -118,7 +120,7 @@ class _Lines:
 
 
 class _JsonLines(_Lines):
-    """For programs."""
+    """For programs. `ms` is the time until the status was known, `total_ms` until the answer had ended."""
 
     def note(self, text: str) -> None:
         return
@@ -141,6 +143,8 @@ class _JsonLines(_Lines):
                 "target": request.target,
                 "status": request.status,
                 "ms": round((request.answered_at - request.arrived_at) * 1000, 3),
+                "total_ms": round((request.ended_at - request.arrived_at) * 1000, 3),
+                "closed_early": request.closed_early,
                 "user_agent": request.header("user-agent"),
             }
         )

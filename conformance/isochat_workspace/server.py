@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -11,8 +11,9 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from .http_reply import HttpReply
-from .records import RecordedRequest, RequestLog
+from .records import LogEntry, RecordedRequest, RequestLog
 from .service import MAX_BODY_BYTES, Service
+from .stream_response import StreamResponse, client_left, send_stream
 
 logger = logging.getLogger("isochat.workspace")
 # Bytes that are no HTTP are answered 400 by aiohttp itself; its traceback belongs on no one's terminal.
@@ -30,6 +31,7 @@ class Server:
         self._log = log
         self._access_log = access_log
         self._runner: web.AppRunner | None = None
+        self._stopping = False
 
     async def start(self, port: int) -> int:
         """Listen on 127.0.0.1 and return the port (a free one for 0). Raises OSError if it is taken."""
@@ -54,37 +56,68 @@ class Server:
 
     async def stop(self) -> None:
         """Stop listening, close kept-alive connections, cancel what still runs after half a second."""
+        self._stopping = True
         if self._runner is not None:
             await self._runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        record = RecordedRequest(
-            method=request.method,
-            target=request.raw_path,
-            headers=tuple(
-                (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
-                for name, value in request.raw_headers
+        entry = LogEntry(
+            self._log,
+            RecordedRequest(
+                method=request.method,
+                target=request.raw_path,
+                headers=tuple(
+                    (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
+                    for name, value in request.raw_headers
+                ),
+                body=b"",
+                arrived_at=time.monotonic(),
             ),
-            body=b"",
-            arrived_at=time.monotonic(),
         )
-        ticket = self._log.open(record)
+        try:
+            return await self._answer(request, entry)
+        except asyncio.CancelledError:
+            if client_left(request):
+                self._note_that_the_client_left(entry)
+            raise
+
+    async def _answer(self, request: web.Request, entry: LogEntry) -> web.StreamResponse:
         too_large = False
         try:
-            record = dataclasses.replace(record, body=await request.read())
-            self._log.replace(ticket, record)
+            entry.update(body=await request.read())
         except web.HTTPRequestEntityTooLarge:
             too_large = True
-        reply = await self._service.answer(record, too_large=too_large)
+        reply = await self._service.answer(entry.request, too_large=too_large)
         # Recorded before the first byte goes out: who holds the answer finds the request in the log.
-        record = dataclasses.replace(record, status=reply.status, answered_at=time.monotonic())
-        self._log.replace(ticket, record)
+        now = time.monotonic()
+        if isinstance(reply, HttpReply):
+            entry.update(status=reply.status, answered_at=now, ended_at=now)
+            self._write_access_log(entry)
+            return _Prepared(reply)
+        entry.update(status=reply.status, answered_at=now)
+        response = await send_stream(request, reply, lambda: self._note_the_end(entry))
+        if not entry.request.ended_at:
+            self._note_that_the_client_left(entry)
+        return response
+
+    def _note_the_end(self, entry: LogEntry) -> None:
+        entry.update(ended_at=time.monotonic())
+        self._write_access_log(entry)
+
+    def _note_that_the_client_left(self, entry: LogEntry) -> None:
+        """Mark the record, unless the whole answer had been handed out, or it is the server that leaves."""
+        if entry.request.ended_at or self._stopping:
+            return
+        entry.update(closed_early=True, ended_at=time.monotonic())
+        if entry.request.status:
+            self._write_access_log(entry)
+
+    def _write_access_log(self, entry: LogEntry) -> None:
         if self._access_log is not None:
             try:
-                self._access_log(record)
+                self._access_log(entry.request)
             except Exception:
                 logger.exception("the access log failed")
-        return _Prepared(reply)
 
 
 class _Prepared(web.Response):
@@ -99,7 +132,9 @@ class _Prepared(web.Response):
 
 async def _send_no_header_of_its_own(request: web.BaseRequest, response: web.StreamResponse) -> None:
     """Take out what aiohttp adds by itself: a prepared answer goes out with its own headers only."""
-    given = response.given if isinstance(response, _Prepared) else frozenset()
+    given = response.given if isinstance(response, _Prepared | StreamResponse) else frozenset()
     for name in ("Content-Type", "Date", "Server"):
         if name.lower() not in given and name in response.headers:
             del response.headers[name]
+    if isinstance(response, StreamResponse) and response.until_close:
+        del response.headers["Content-Length"]

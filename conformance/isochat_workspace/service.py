@@ -1,4 +1,4 @@
-"""What does the service answer to a request? From path, headers and body to an HttpReply, without a socket."""
+"""What does the service answer to a request? From path, headers and body to a reply, without a socket."""
 
 from __future__ import annotations
 
@@ -7,17 +7,23 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from .answers import Answer
 from .chat_dialect import read_chat, write_chat
+from .chat_stream import chat_events
 from .credentials import check_credentials
 from .endpoints import Endpoint, describe, model_service_name
-from .http_reply import HttpReply, ServiceError, json_reply, new_request_id
-from .models import Answer, Dialect, Prompt
+from .event_stream import CONTENT_TYPE, begin
+from .http_reply import ServiceError, json_reply, new_request_id, service_headers
+from .models import Dialect, Model, Prompt
 from .records import RecordedRequest
 from .refusals import check_refusals
-from .replay import Replay
-from .request_fields import read_object
-from .responses_dialect import read_responses, write_responses
+from .replay import Replay, Reply
+from .request_fields import flag, read_object, wants_usage
+from .response_object import write_responses
+from .responses_dialect import read_responses
+from .responses_stream import responses_events
 from .routes import Route, find_route
+from .stream_reply import StreamReply
 
 logger = logging.getLogger("isochat.workspace")
 
@@ -46,7 +52,7 @@ class Service:
     token: str
     url: str = ""
 
-    async def answer(self, request: RecordedRequest, *, too_large: bool = False) -> HttpReply:
+    async def answer(self, request: RecordedRequest, *, too_large: bool = False) -> Reply:
         """Answer one request. Never raises: what goes wrong inside is a 500 in the service's shape."""
         request_id = new_request_id()
         try:
@@ -57,7 +63,7 @@ class Service:
             logger.exception("a model failed to answer")
             return ServiceError(500, "INTERNAL_ERROR", "Internal error").reply(request_id)
 
-    async def _answer(self, request: RecordedRequest, too_large: bool, request_id: str) -> HttpReply:
+    async def _answer(self, request: RecordedRequest, too_large: bool, request_id: str) -> Reply:
         route = find_route(request.path)
         if route is not None and route.operation == "host_metadata":
             # Asked by the SDK before it has credentials.
@@ -88,9 +94,7 @@ class Service:
             case "host_metadata":
                 raise AssertionError("answered above")
 
-    async def _query(
-        self, endpoint: Endpoint, dialect: Dialect, route: Route, raw: bytes, request_id: str
-    ) -> HttpReply:
+    async def _query(self, endpoint: Endpoint, dialect: Dialect, route: Route, raw: bytes, request_id: str) -> Reply:
         model = endpoint.model
         if isinstance(model, Replay):
             reply = model.next_reply(dialect)
@@ -100,14 +104,28 @@ class Service:
         if dialect not in endpoint.speaks:
             raise _api_not_spoken(endpoint, dialect, route, endpoint.speaks)
         body = read_object(raw)
-        if body.get("stream"):
-            message = "This workspace does not stream yet: send the request without 'stream'."
-            raise ServiceError(501, "NOT_IMPLEMENTED", message)
         check_refusals(dialect, endpoint, body)
         prompt = _READ[dialect](body)
+        if flag(body, "stream"):
+            return await self._stream(endpoint, model, prompt, route, request_id)
         answer = await model.answer(prompt)
         dressed = _WRITE[dialect](prompt, answer, model.served_name)
         return json_reply(200, dressed, request_id, ("served-model-name", endpoint.served_name))
+
+    async def _stream(
+        self, endpoint: Endpoint, model: Model, prompt: Prompt, route: Route, request_id: str
+    ) -> StreamReply:
+        """The answer as events. It waits for the first piece: what the model refuses has a status of its own."""
+        include_usage = wants_usage(prompt.body)
+        pieces = await begin(model.stream(prompt))
+        if prompt.dialect == "chat":
+            usage = "never" if endpoint.stream_usage == "last" and not include_usage else endpoint.stream_usage
+            events = chat_events(pieces, model.served_name, usage)
+        else:
+            as_agent = route.operation == "invocations"
+            events = responses_events(prompt, pieces, model.served_name, as_agent=as_agent)
+        headers = service_headers(CONTENT_TYPE, request_id, ("served-model-name", endpoint.served_name))
+        return StreamReply(200, headers, events)
 
     def _endpoint_by_path(self, route: Route) -> Endpoint:
         """The endpoint a path names; the 404 is databricks-demos/dbdemos#220, pasted."""

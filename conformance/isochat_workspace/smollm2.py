@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import aclosing
 from typing import Any
 
-import aiohttp
-
+from .answers import Answer, AnswerChoice, FinishReason, TokenUsage, ToolCall
+from .engine_client import EngineClient
 from .engine_process import EngineError, EngineProcess
-from .http_reply import ServiceError
 from .model_store import SERVED_NAME, ModelStore, default_store
-from .models import Answer, AnswerChoice, Model, Prompt, TokenUsage, ToolCall, text_of
+from .models import Model, Prompt, Tool, text_of
+from .pieces import FinishPiece, Piece, TextPiece, ToolCallPiece
 from .schema_bounds import bounded
 
 _MAX_TOKENS = 512
@@ -33,8 +33,15 @@ class SmolLM2(Model):
     def __init__(self, store: ModelStore | None = None) -> None:
         self._store = store or default_store()
         self._engine: EngineProcess | None = None
-        self._session: aiohttp.ClientSession | None = None
+        self._client: EngineClient | None = None
         self._turn: asyncio.Lock | None = None
+
+    @property
+    def engine(self) -> EngineProcess:
+        """The running engine. Raises RuntimeError while the model is not open."""
+        if self._engine is None:
+            raise RuntimeError("the model has not been opened")
+        return self._engine
 
     async def open(self) -> None:
         """Start the engine and wait until it answers (1 to 8 s). Raises ConfigurationError."""
@@ -48,46 +55,50 @@ class SmolLM2(Model):
                 "run: isochat local install --force",
             ) from error
         self._turn = asyncio.Lock()
-        self._session = aiohttp.ClientSession(
-            self._engine.url,
-            headers={"Authorization": f"Bearer {self._engine.key}"},
-            timeout=aiohttp.ClientTimeout(total=None),
-        )
+        self._client = EngineClient(self._engine.url, self._engine.key)
 
     async def close(self) -> None:
         """End the engine."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._client is not None:
+            await self._client.close()
         if self._engine is not None:
             engine, self._engine = self._engine, None
             await asyncio.to_thread(engine.stop)
 
     async def answer(self, prompt: Prompt) -> Answer:
         """Ask the engine n times in turn. Raises ServiceError 400 for what it refuses, 503 if it is gone."""
-        if self._turn is None:
-            raise RuntimeError("the model has not been opened")
+        turn, client = self._opened()
         choices, prompt_tokens, completion_tokens = [], 0, 0
-        async with self._turn:
+        async with turn:
             for index in range(prompt.n):
-                reply = await self._ask(_engine_request(prompt, index))
+                reply = await client.ask(_engine_request(prompt, index))
                 choices.append(_choice(reply["choices"][0], prompt, index))
                 prompt_tokens = reply["usage"]["prompt_tokens"]
                 completion_tokens += reply["usage"]["completion_tokens"]
         return Answer(tuple(choices), TokenUsage(prompt_tokens, completion_tokens))
 
-    async def _ask(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        if self._session is None:
-            raise ServiceError(503, "TEMPORARILY_UNAVAILABLE", "The workspace is being stopped.")
-        try:
-            async with self._session.post("/v1/chat/completions", json=body) as response:
-                reply: dict[str, Any] = json.loads(await response.read())
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            message = f"The engine of the local model does not answer: {error or type(error).__name__}"
-            raise ServiceError(503, "TEMPORARILY_UNAVAILABLE", message) from error
-        if response.status != 200:
-            raise _refusal(response.status, reply.get("error") or {})
-        return reply
+    async def stream(self, prompt: Prompt) -> AsyncIterator[Piece]:
+        """Token by token as the engine makes them. Raises as `answer` does.
+
+        Closing this generator ends the engine's work and lets the next question in.
+        """
+        turn, client = self._opened()
+        completion = 0
+        async with turn:
+            for index in range(prompt.n):
+                made = _ChoiceInTheMaking(prompt, index, completion)
+                async with aclosing(client.ask_stream(_engine_request(prompt, index))) as chunks:
+                    async for chunk in chunks:
+                        for piece in made.of_chunk(chunk):
+                            yield piece
+                for piece in made.end():
+                    yield piece
+                completion = made.usage.completion
+
+    def _opened(self) -> tuple[asyncio.Lock, EngineClient]:
+        if self._turn is None or self._client is None:
+            raise RuntimeError("the model has not been opened")
+        return self._turn, self._client
 
 
 def _engine_request(prompt: Prompt, index: int) -> dict[str, Any]:
@@ -120,27 +131,65 @@ def _message(message: Mapping[str, Any]) -> dict[str, Any]:
 
 def _choice(choice: Mapping[str, Any], prompt: Prompt, index: int) -> AnswerChoice:
     text = choice["message"].get("content") or ""
-    cut = choice["finish_reason"] == "length"
-    tool = prompt.forced_tool
-    if tool is not None:
-        call = ToolCall(f"call_{tool.name}_{index + 1}", tool.name, text)
-        return AnswerChoice(None, "length" if cut else "tool_calls", (call,))
-    return AnswerChoice(text, "length" if cut else "stop")
+    reason = _finish_reason(choice["finish_reason"], prompt)
+    if prompt.forced_tool is not None:
+        return AnswerChoice(
+            None, reason, (ToolCall(_call_id(prompt.forced_tool, index), prompt.forced_tool.name, text),)
+        )
+    return AnswerChoice(text, reason)
 
 
-def _refusal(status: int, error: Mapping[str, Any]) -> ServiceError:
-    """An error of the engine in the service's words.
+class _ChoiceInTheMaking:
+    """One choice, from the engine's chunks to pieces. `usage` is what all choices so far have used."""
 
-    The service's text for too long a prompt begins "Bad request: prompt token count" (seen on a live
-    workspace, the rest is not known).
-    """
-    if error.get("type") == "exceed_context_size_error":
-        asked, room = error.get("n_prompt_tokens"), error.get("n_ctx")
-        message = f"Bad request: prompt token count ({asked}) exceeds the maximum context length of {room} tokens."
-        return ServiceError(400, "BAD_REQUEST", message)
-    if status < 500 and status not in (401, 403):
-        return ServiceError(400, "BAD_REQUEST", f"Bad request: {error.get('message')}")
-    return ServiceError(500, "INTERNAL_ERROR", f"The engine of the local model failed: {error.get('message')}")
+    def __init__(self, prompt: Prompt, index: int, completion_before: int) -> None:
+        self._prompt = prompt
+        self._index = index
+        self._before = completion_before
+        self._begun = False
+        self._reason: FinishReason = "stop"
+        self.usage = TokenUsage(0, completion_before)
+
+    def of_chunk(self, chunk: Mapping[str, Any]) -> Iterator[Piece]:
+        """What a chunk adds, after the tokens used so far. The first one opens the call, or a text that may be ""."""
+        if usage := chunk.get("usage"):
+            self.usage = TokenUsage(usage["prompt_tokens"], self._before + usage["completion_tokens"])
+        elif timings := chunk.get("timings"):
+            self.usage = TokenUsage(timings["cache_n"] + timings["prompt_n"], self._before + timings["predicted_n"])
+        if not self._begun:
+            self._begun = True
+            yield self.usage
+            yield self._opening()
+        for choice in chunk["choices"]:
+            if choice["finish_reason"]:
+                self._reason = _finish_reason(choice["finish_reason"], self._prompt)
+            if text := choice["delta"].get("content"):
+                yield self.usage
+                if self._prompt.forced_tool is None:
+                    yield TextPiece(text, self._index)
+                else:
+                    yield ToolCallPiece(0, text, choice=self._index)
+
+    def end(self) -> Iterator[Piece]:
+        """The whole usage, then the end of the choice."""
+        yield self.usage
+        yield FinishPiece(self._reason, self._index)
+
+    def _opening(self) -> Piece:
+        tool = self._prompt.forced_tool
+        if tool is None:
+            return TextPiece("", self._index)
+        return ToolCallPiece(0, "", _call_id(tool, self._index), tool.name, self._index)
+
+
+def _call_id(tool: Tool, index: int) -> str:
+    return f"call_{tool.name}_{index + 1}"
+
+
+def _finish_reason(engine_says: str, prompt: Prompt) -> FinishReason:
+    if engine_says == "length":
+        return "length"
+    return "stop" if prompt.forced_tool is None else "tool_calls"
 
 
 def _configuration_error(message: str, remedy: str) -> Exception:

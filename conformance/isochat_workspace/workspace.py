@@ -30,7 +30,8 @@ class Workspace:
             (a real 135M model; `isochat local install` fetches it), or a Model.
         token: the token it accepts; by default a random one in the service's form (`dapi` + 32 hex digits).
         port: the port on 127.0.0.1; 0 takes a free one.
-        access_log: called with each RecordedRequest once its answer is known, on the server's thread.
+        access_log: called with each RecordedRequest, on the server's thread: once its answer is known; of a
+            streamed answer once it has ended, or once the client was seen to have left.
         keep_requests: how many requests are remembered; None remembers all.
 
     It starts with `with` or `start()` and ends with the block or `stop()`. All of it is safe to use from any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import urllib3
 
 from isochat_workspace import Workspace
 
+Until = Callable[[Callable[[], bool]], None]
 Send = Callable[..., urllib3.BaseHTTPResponse]
 
 
@@ -43,3 +45,16 @@ def send(http: urllib3.PoolManager) -> Send:
         return http.request(method, workspace.url + path, body=raw, headers=kept)
 
     return sender
+
+
+@pytest.fixture
+def until() -> Until:
+    """Wait for a condition that another thread brings about, as `until(lambda: ...)`."""
+
+    def wait(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < deadline, "did not come true"
+            time.sleep(0.001)
+
+    return wait

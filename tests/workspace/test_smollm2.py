@@ -26,6 +26,7 @@ from isochat_workspace.model_store import ModelStore
 pytestmark = pytest.mark.smollm2
 
 Send = Callable[..., urllib3.BaseHTTPResponse]
+Until = Callable[[Callable[[], bool]], None]
 QUESTION = [{"role": "user", "content": "What is a mixture of experts model?"}]
 PATH = "/serving-endpoints/smollm2/invocations"
 
@@ -114,6 +115,97 @@ def test_too_long_a_prompt_is_the_services_400(smollm2: Workspace, send: Send) -
     reply = send(smollm2, "POST", PATH, body)
     assert (reply.status, reply.json()["error_code"]) == (400, "BAD_REQUEST")
     assert reply.json()["message"].startswith("Bad request: prompt token count (")
+
+
+def events(data: bytes) -> list[dict[str, Any]]:
+    lines = data.decode().split("\n\n")
+    assert lines[-2:] == ["data: [DONE]", ""]
+    return [json.loads(line.removeprefix("data: ")) for line in lines[:-2]]
+
+
+TOOL = {
+    "type": "function",
+    "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},
+}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"n": 2, "temperature": 0.9, "seed": 7},
+        {"messages": [{"role": "user", "content": "Repeat: \N{RAINBOW}\N{SNOWMAN}\N{RAINBOW}"}], "max_tokens": 20},
+        {"stop": ["expert"], "max_tokens": 40},
+        {"tools": [TOOL], "tool_choice": "required", "max_tokens": 60},
+        {"response_format": {"type": "json_object"}, "max_tokens": 30},
+    ],
+    ids=["text", "n", "emoji", "stop", "tool", "json"],
+)
+def test_the_stream_is_the_plain_answer_token_by_token(smollm2: Workspace, send: Send, asked: dict[str, Any]) -> None:
+    plain = ask(send, smollm2, **asked)
+    body = {"messages": QUESTION, "max_tokens": 12, **asked, "stream": True}
+    chunks = events(send(smollm2, "POST", PATH, body).data)
+    for choice in plain["choices"]:
+        mine = [part for chunk in chunks for part in chunk["choices"] if part["index"] == choice["index"]]
+        texts = [part["delta"].get("content") for part in mine]
+        calls = [call["function"]["arguments"] for part in mine for call in part["delta"].get("tool_calls", ())]
+        if "tools" in asked:
+            assert "".join(calls) == choice["message"]["tool_calls"][0]["function"]["arguments"]
+            assert len([piece for piece in calls if piece]) > 3
+        else:
+            assert "".join(text or "" for text in texts) == choice["message"]["content"]
+        assert mine[-1]["finish_reason"] == choice["finish_reason"]
+    assert chunks[-1]["usage"] == plain["usage"]
+    counts = [chunk["usage"]["completion_tokens"] for chunk in chunks]
+    assert counts == sorted(counts)
+    assert len(set(counts)) > 3
+
+
+def test_a_responses_stream_of_the_real_model(smollm2: Workspace, send: Send) -> None:
+    body = {"model": "smollm2", "input": QUESTION[0]["content"], "max_output_tokens": 12}
+    plain = send(smollm2, "POST", "/serving-endpoints/responses", body).json()
+    streamed = send(smollm2, "POST", "/serving-endpoints/responses", {**body, "stream": True}).data.decode()
+    last = json.loads(streamed.strip().split("\n\n")[-1].partition("data: ")[2])
+    assert last["type"] == "response.incomplete"
+    assert last["response"]["output"][0]["content"] == plain["output"][0]["content"]
+    assert last["response"]["usage"] == plain["usage"]
+
+
+def test_too_long_a_prompt_is_a_400_for_a_stream_as_well(smollm2: Workspace, send: Send) -> None:
+    body = {"messages": [{"role": "user", "content": "word " * 4000}], "stream": True}
+    reply = send(smollm2, "POST", PATH, body)
+    assert reply.status == 400
+    assert reply.json()["message"].startswith("Bad request: prompt token count (")
+
+
+def test_a_client_that_leaves_stops_the_engine(smollm2: Workspace, send: Send, until: Until) -> None:
+    """The engine itself tells that it is idle, and how far it came: not to the end."""
+    model = smollm2.endpoints[0].model
+    assert isinstance(model, SmolLM2)
+    engine = model.engine
+    with urllib3.PoolManager(retries=False, timeout=60) as http:
+
+        def slot() -> dict[str, Any]:
+            reply = http.request("GET", engine.url + "/slots", headers={"authorization": f"Bearer {engine.key}"})
+            [only] = reply.json()
+            return dict(only)
+
+        asked = {"messages": [{"role": "user", "content": "Count from 1 to 1000."}], "max_tokens": 500}
+        reply = http.request(
+            "POST",
+            smollm2.url + PATH,
+            json={**asked, "stream": True},
+            headers={"authorization": f"Bearer {smollm2.token}"},
+            preload_content=False,
+        )
+        lines = reply.stream(16)
+        assert next(lines)
+        assert slot()["is_processing"]
+        reply.close()
+        until(lambda: not slot()["is_processing"])
+        assert slot()["n_prompt_tokens"] < 400  # what was asked and what was said so far
+    until(lambda: smollm2.requests[-1].closed_early)
+    assert text(ask(send, smollm2, max_tokens=2))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of POSIX systems")

@@ -75,6 +75,38 @@ def test_serve_for_programs(number: signal.Signals) -> None:
         assert end(process, number) == (0, "", "")
 
 
+def test_serve_logs_streams_to_their_end_and_clients_that_leave() -> None:
+    with served("--json", "--token", "mine") as process, urllib3.PoolManager(retries=False) as http:
+        url = json.loads(read_line(process))["url"] + "/serving-endpoints/scripted/invocations"
+        ask = {"messages": [{"role": "user", "content": "Hi"}], "stream": True}
+        headers = {"authorization": "Bearer mine"}
+        assert http.request("POST", url, json=ask, headers=headers).data.endswith(b"data: [DONE]\n\n")
+        line = json.loads(read_line(process))
+        assert (line["status"], line["closed_early"]) == (200, False)
+        assert line["total_ms"] > line["ms"]
+        # More than the sockets hold, and nobody reads it.
+        ask["messages"] = [{"role": "user", "content": "word " * 200_000}]
+        http.request("POST", url, json=ask, headers=headers, preload_content=False).close()
+        line = json.loads(read_line(process))
+        assert (line["status"], line["closed_early"]) == (200, True)
+        assert end(process, signal.SIGINT) == (0, "", "")
+
+
+def test_serve_tells_people_of_a_client_that_left() -> None:
+    with served("--token", "mine") as process, urllib3.PoolManager(retries=False) as http:
+        lines = [read_line(process)]
+        while not lines[-1].startswith("Requests"):
+            lines.append(read_line(process))
+            assert process.poll() is None
+        url = next(line.strip().rpartition("=")[2] for line in lines if "DATABRICKS_HOST=" in line)
+        body = {"messages": [{"role": "user", "content": "word " * 200_000}], "stream": True}
+        path, headers = "/serving-endpoints/scripted/invocations", {"authorization": "Bearer mine"}
+        http.request("POST", url + path, json=body, headers=headers, preload_content=False).close()
+        line = read_line(process)
+        assert " 200 " in line
+        assert line.rstrip().endswith("client left early")
+
+
 def test_serve_for_people() -> None:
     with served() as process, urllib3.PoolManager() as http:
         lines = [read_line(process)]

@@ -27,6 +27,7 @@ from isochat_workspace import (
 )
 
 Send = Callable[..., urllib3.BaseHTTPResponse]
+Until = Callable[[Callable[[], bool]], None]
 ASK: dict[str, Any] = {"messages": [{"role": "user", "content": "Hi"}]}
 
 
@@ -179,7 +180,7 @@ def test_a_model_that_does_not_open_stops_the_start() -> None:
     assert set(threading.enumerate()) == before
 
 
-def test_a_client_that_leaves_ends_the_models_work_and_stays_on_record() -> None:
+def test_a_client_that_leaves_ends_the_models_work_and_stays_on_record(until: Until) -> None:
     probe = Probe()
     with Workspace([Endpoint("p", probe)]) as workspace:
         host, port = workspace.url.removeprefix("http://").split(":")
@@ -192,6 +193,7 @@ def test_a_client_that_leaves_ends_the_models_work_and_stays_on_record() -> None
             client.sendall(head.encode() + body)
             assert probe.asked.wait(30)
         assert probe.left.wait(30)
+        until(lambda: workspace.requests[0].closed_early)
         [request] = workspace.requests
         assert (request.status, request.body) == (0, body)
 

@@ -156,8 +156,12 @@ def test_credentials(workspace: Workspace, send: Send, make: Callable[[str], str
             " Supported API types: [mlflow/v1/chat/completions].",
         ),
         (
-            "POST", f"/serving-endpoints/{GPT}/invocations", {**ASK, "stream": True}, 501, "NOT_IMPLEMENTED",
-            "does not stream yet",
+            "POST", f"/serving-endpoints/{GPT}/invocations", {**ASK, "stream": "yes"}, 400,
+            "INVALID_PARAMETER_VALUE", "'stream' has to be true or false, got \"yes\"",
+        ),
+        (
+            "POST", f"/serving-endpoints/{GPT}/invocations", {**ASK, "stream": True, "stream_options": [1]}, 400,
+            "INVALID_PARAMETER_VALUE", "'stream_options' has to be an object, got [1]",
         ),
     ],
 )  # fmt: skip

@@ -1,0 +1,57 @@
+"""What did a model say? The neutral answer, without dialect."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+FinishReason = Literal["stop", "length", "tool_calls"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call the model asks for; `arguments` is JSON text."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reasoning:
+    """What the model thought before it spoke; `signature` (Claude has one) proves it unchanged."""
+
+    text: str
+    signature: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AnswerChoice:
+    """One of the n answers; `text` is None beside tool calls."""
+
+    text: str | None
+    finish_reason: FinishReason
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: Reasoning | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """Tokens as the model counts them; `reasoning` is the part of `completion` that was thought."""
+
+    prompt: int
+    completion: int
+    reasoning: int = 0
+
+    @property
+    def total(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt + self.completion
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model said."""
+
+    choices: tuple[AnswerChoice, ...]
+    usage: TokenUsage

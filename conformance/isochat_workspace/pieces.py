@@ -1,0 +1,97 @@
+"""What does a model say bit by bit? The pieces of a streamed answer, and a whole answer cut into them.
+
+A stream is any number of pieces in the order in which they are said. For each choice: its ReasoningPieces, its
+TextPieces, its ToolCallPieces, one FinishPiece. A TokenUsage may stand anywhere before the last FinishPiece and
+says what was counted so far; the last one counts for the whole answer. The pieces of a choice, put together,
+are its AnswerChoice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator
+
+from .answers import Answer, AnswerChoice, FinishReason, TokenUsage
+
+_WORD_WITH_BLANKS = re.compile(r"\s*\S+|\s+$")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TextPiece:
+    """Text to append. One empty piece makes the text of a choice "" and not None."""
+
+    text: str
+    choice: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ReasoningPiece:
+    """Reasoning to append; the signature comes with the last one."""
+
+    text: str
+    signature: str | None = None
+    choice: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ToolCallPiece:
+    """Arguments to append to the call at place `call` of a choice. Its first piece carries `id` and `name`."""
+
+    call: int
+    arguments: str
+    id: str | None = None
+    name: str | None = None
+    choice: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FinishPiece:
+    """The end of a choice."""
+
+    reason: FinishReason
+    choice: int = 0
+
+
+SaidPiece = TextPiece | ReasoningPiece | ToolCallPiece | FinishPiece
+Piece = SaidPiece | TokenUsage
+
+
+def cut_into_pieces(answer: Answer, count: Callable[[str], int] | None = None) -> Iterator[Piece]:
+    """A whole answer as pieces of one word each; put together they are that answer to the letter.
+
+    `count` tells the tokens of a piece of text; with it the usage grows from piece to piece, without it the
+    completion's tokens are told once, before the last choice ends.
+    """
+    completion = 0
+    yield TokenUsage(answer.usage.prompt, 0)
+    for index, choice in enumerate(answer.choices):
+        for said, piece in _pieces_of(choice, index):
+            if isinstance(piece, FinishPiece) and index == len(answer.choices) - 1:
+                yield answer.usage
+            elif count is not None and (tokens := count(said)):
+                completion += tokens
+                yield TokenUsage(answer.usage.prompt, completion)
+            yield piece
+
+
+def _pieces_of(choice: AnswerChoice, index: int) -> Iterator[tuple[str, Piece]]:
+    """Pieces of a choice, each with the text a model would have made for it."""
+    if choice.reasoning is not None:
+        for word in _words(choice.reasoning.text):
+            yield word, ReasoningPiece(word, None, index)
+        if choice.reasoning.signature is not None:
+            yield "", ReasoningPiece("", choice.reasoning.signature, index)
+    if choice.text is not None:
+        for word in _words(choice.text) or [""]:
+            yield word, TextPiece(word, index)
+    for place, call in enumerate(choice.tool_calls):
+        yield call.name, ToolCallPiece(place, "", call.id, call.name, index)
+        for word in _words(call.arguments):
+            yield word, ToolCallPiece(place, word, choice=index)
+    yield "", FinishPiece(choice.finish_reason, index)
+
+
+def _words(text: str) -> list[str]:
+    """The text cut before each run of blanks; nothing is lost."""
+    return _WORD_WITH_BLANKS.findall(text)
