@@ -238,9 +238,9 @@ def _write_tool_call(call: ToolCall) -> dict[str, Any]:
 def write_message(message: Message) -> dict[str, Any]:
     """``message`` as one of a request's messages.
 
-    Plain text stays plain. Anything else goes back as the blocks it came in, reasoning with its signatures, unknown
-    blocks as they were. Reasoning that came as ``reasoning_content`` is not sent back: endpoints refuse that field in a
-    request (BerriAI/litellm#36931).
+    Plain text stays plain, with an empty line between the texts of an agent's turn. Anything else goes back as the
+    blocks it came in, reasoning with its signatures, unknown blocks as they were. Reasoning that came as
+    ``reasoning_content`` is not sent back: endpoints refuse that field in a request (BerriAI/litellm#36931).
     """
     blocks: list[Any] = []
     for part in message.parts:
@@ -248,7 +248,11 @@ def write_message(message: Message) -> dict[str, Any]:
         if block is not None and not any(block is other for other in blocks):  # one block may have become several parts
             blocks.append(block)
     plain = all(block.keys() == {"type", "text"} for block in blocks)
-    data: dict[str, Any] = {"role": message.role, "content": message.content if plain else blocks}
+    content = message.content
+    if plain and len(blocks) > 1 and "".join(block["text"] for block in blocks) != content:
+        # The texts of an agent's turn, of which `content` is the last; agents take text alone (payload fact 22).
+        content = "\n\n".join(block["text"] for block in blocks)
+    data: dict[str, Any] = {"role": message.role, "content": content if plain else blocks}
     if message.refusal is not None and not any(block.get("type") == "refusal" for block in blocks):
         data["refusal"] = message.refusal
     if message.tool_calls:
