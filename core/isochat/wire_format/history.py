@@ -61,7 +61,8 @@ def _chat_message(
     if not kept:
         if any(message.get(name) for name in _SAID_BESIDE_CONTENT):
             return {**message, "content": None}
-        return _nothing_left(message["role"], path, left_out)
+        _nothing_left(message["role"], path, left_out)
+        return None
     if all(block.keys() == {"type", "text"} for block in kept):
         # Some endpoints take no lists (payload fact 33), and plain text says the same.
         texts = [block["text"] for block in kept if block["text"]]
