@@ -335,3 +335,82 @@ def test_what_the_caller_left_empty_goes_out_empty():
     assert build("e", "responses", [{"role": "user", "content": []}], {}, {}).body["input"] == [
         {"role": "user", "content": []}
     ]
+
+
+# ------------------------------------------------------------------------------------ beside the content
+
+CITED = {"start_index": 0, "end_index": 3, "title": "T", "url": "https://x"}
+NESTED = {"type": "url_citation", "url_citation": CITED}
+SPOKEN = {"id": "audio_1", "data": "UklGRg==", "expires_at": 1767229200, "transcript": "So."}
+
+
+def there_and_back(answer):
+    return isochat.ChatResult.from_dict(json.loads(json.dumps(answer.to_dict())))
+
+
+def test_annotations_are_the_citations_of_the_text_on_either_api():
+    chat = chat_answer(content="So.", annotations=[NESTED])
+    text = {"type": "output_text", "text": "So.", "annotations": [{"type": "url_citation", **CITED}]}
+    responses = responses_answer({"type": "message", "role": "assistant", "content": [text]})
+
+    assert chat.message.parts == (isochat.TextPart("So.", ({"type": "url_citation", **CITED},)),)
+    assert isochat.diff(chat, responses) == []
+    assert chat.to_dict()["choices"][0]["message"]["annotations"] == [NESTED]
+    assert (there_and_back(chat), there_and_back(responses)) == (chat, responses)
+
+
+def test_annotations_do_not_go_back():
+    answer = chat_answer(content="So.", annotations=[NESTED])
+
+    assert answer.to_message() == {"role": "assistant", "content": "So."}
+    assert there_and_back(answer).to_message() == answer.to_message()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": "So.", "annotations": [NESTED, {"type": "file_citation", "file_id": "f"}]},
+        {"content": "So.", "annotations": ["odd"]},
+        {"content": "So.", "annotations": []},
+        {"content": "", "annotations": [NESTED]},
+        {"content": [TEXT], "annotations": [NESTED]},
+        {"content": "So.", "annotations": [NESTED], "reasoning_content": "Hm.", "audio": SPOKEN, "refusal": "No."},
+        {"content": [SIGNED, TEXT, {"type": "audio", "data": "x"}], "audio": SPOKEN},
+    ],
+)
+def test_whatever_stands_beside_the_content_outlives_to_dict(message):
+    answer = chat_answer(**message)
+
+    assert there_and_back(answer) == answer
+    assert read_messages([answer.to_message()])
+
+
+def test_spoken_words_are_a_part_and_go_back_by_their_id():
+    answer = chat_answer(content=None, audio=SPOKEN)
+
+    assert answer.message.parts == (isochat.OtherPart("audio", SPOKEN),)
+    assert answer.to_message() == {"role": "assistant", "content": None, "audio": {"id": "audio_1"}}
+    assert there_and_back(answer).to_message() == answer.to_message()
+    assert build("e", "chat-completions", [answer.to_message()], {}, {}).body["messages"] == [answer.to_message()]
+
+
+def test_spoken_words_without_an_id_do_not_go_back():
+    answer = chat_answer(content="So.", audio={"transcript": "So."})
+
+    assert answer.to_message() == {"role": "assistant", "content": "So."}
+
+
+def test_a_block_of_audio_is_a_block():
+    answer = chat_answer(content=[{"type": "audio", "data": "x"}])
+
+    assert answer.to_message() == {"role": "assistant", "content": [{"type": "audio", "data": "x"}]}
+
+
+def test_the_responses_api_is_told_of_what_a_models_message_has_beside_its_content():
+    message = {"role": "assistant", "content": "So.", "annotations": [NESTED], "audio": {"id": "a"}}
+    left_out = []
+
+    items = for_responses([message, {**message, "annotations": [], "audio": None}], refuse, left_out.append)
+
+    assert items == [{"role": "assistant", "content": "So."}] * 2
+    assert left_out == ["messages[0].annotations", "messages[0].audio"]

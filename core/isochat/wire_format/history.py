@@ -26,6 +26,8 @@ _REASONING_FIELDS = ("id", "encrypted_content")
 # and answered calls of a ChatAgent. Only the first kind can go back, and only to the Responses API.
 _ITEM_ENDS = ("_call", "_call_output")
 _CHAT_AGENT_ENDS = (" message", "tool_calls")
+# What a model's message has beside what a caller may write.
+_OF_THE_MODEL = ("reasoning_content", "annotations", "audio")
 # Where an assistant's message says something beside its content.
 _SAID_BESIDE_CONTENT = ("tool_calls", "refusal", "audio", "function_call")
 
@@ -179,8 +181,9 @@ class _Items:
         for name in sorted(message.keys() - known):
             if message[name] is None:
                 continue
-            if name == "reasoning_content":
-                self.left_out(f"{self.path}.reasoning_content")
+            if name in _OF_THE_MODEL and role == "assistant":
+                if message[name]:  # OpenAI's models write "annotations": []
+                    self.left_out(f"{self.path}.{name}")
             else:
                 self.unsupported(f"{self.path}.{name}", "an input item has no such field")
 
