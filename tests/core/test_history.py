@@ -414,3 +414,49 @@ def test_the_responses_api_is_told_of_what_a_models_message_has_beside_its_conte
 
     assert items == [{"role": "assistant", "content": "So."}] * 2
     assert left_out == ["messages[0].annotations", "messages[0].audio"]
+
+
+# ------------------------------------------------------------------------------------ custom tools
+
+CUSTOM = {"id": "c2", "type": "custom", "custom": {"name": "g", "input": "x = 1"}}
+CUSTOM_ITEM = {"type": "custom_tool_call", "call_id": "c2", "name": "g", "input": "x = 1"}
+
+
+def test_a_custom_tools_call_and_what_it_gave_become_items_of_its_own():
+    history = [
+        {"role": "assistant", "content": None, "tool_calls": [CALL, CUSTOM]},
+        {"role": "tool", "tool_call_id": "c1", "content": "12 C"},
+        {"role": "tool", "tool_call_id": "c2", "content": "1"},
+    ]
+    left_out = []
+
+    assert for_responses(history, refuse, left_out.append)[1:] == [
+        CUSTOM_ITEM,
+        {"type": "function_call_output", "call_id": "c1", "output": "12 C"},
+        {"type": "custom_tool_call_output", "call_id": "c2", "output": "1"},
+    ]
+    assert left_out == ["messages[0].tool_calls[0].thoughtSignature"]
+
+
+def test_a_pending_call_of_a_custom_tool_is_the_same_on_either_api():
+    responses = responses_answer({**CUSTOM_ITEM, "id": "ctc_1", "status": "completed"})
+    chat = chat_answer(content=None, tool_calls=[CUSTOM])
+
+    assert responses.tool_calls == chat.tool_calls
+    assert responses.to_message() == chat.to_message()
+    assert responses.finish_reason == "tool_calls"
+    assert there_and_back(responses) == responses
+
+
+def test_an_answered_call_of_a_custom_tool_stays_in_its_place():
+    told = {"type": "custom_tool_call_output", "call_id": "c2", "output": "1"}
+    answer = responses_answer(CUSTOM_ITEM, told, said("One."))
+
+    assert (answer.tool_calls, answer.finish_reason) == ((), "stop")
+    assert for_responses([answer.to_message()], refuse, refuse) == [CUSTOM_ITEM, told, written("One.")]
+
+
+def test_an_item_without_a_type_may_go_back():
+    message = responses_answer({"foo": 1}, said("One.")).to_message()
+
+    assert read_messages([message])

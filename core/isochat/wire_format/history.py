@@ -126,16 +126,22 @@ def for_responses(
         UnsupportedParameterError: nothing is left of a message that is not the model's own.
     """
     items: list[dict[str, Any]] = []
+    custom = [call.get("id") for message in messages for call in message.get("tool_calls") or () if _is_custom(call)]
     for index, message in enumerate(messages):
-        items.extend(_Items(f"messages[{index}]", unsupported, left_out).of(message))
+        items.extend(_Items(f"messages[{index}]", custom, unsupported, left_out).of(message))
     return _not_empty(items)
 
 
-class _Items:
-    """Writes the items of one message."""
+def _is_custom(call: Mapping[str, Any]) -> bool:
+    return call.get("type") == "custom" and isinstance(call.get("custom"), Mapping)
 
-    def __init__(self, path: str, unsupported: Report, left_out: Callable[[str], None]) -> None:
+
+class _Items:
+    """Writes the items of one message; ``custom`` are the ids of all calls of custom tools."""
+
+    def __init__(self, path: str, custom: Sequence[Any], unsupported: Report, left_out: Callable[[str], None]) -> None:
         self.path = path
+        self.custom = custom
         self.unsupported = unsupported
         self.left_out = left_out
 
@@ -153,7 +159,9 @@ class _Items:
         if content and not said:
             _nothing_left(role, self.path, self.left_out)
         if role == "tool":
-            return [{"type": "function_call_output", "call_id": message.get("tool_call_id"), "output": said}]
+            call_id = message.get("tool_call_id")
+            kind = "custom_tool_call_output" if call_id in self.custom else "function_call_output"
+            return [{"type": kind, "call_id": call_id, "output": said}]
         return [{"role": role, "content": said}]
 
     def _turn(self, content: Any, refusal: Any, has_calls: bool) -> list[dict[str, Any]]:
@@ -233,8 +241,12 @@ class _Items:
             self.unsupported(f"{path}.{name}", f"an input_{content.removesuffix('_url')} block has no such field")
 
     def _call(self, call: Mapping[str, Any], path: str) -> dict[str, Any]:
-        for name in sorted(call.keys() - {"id", "type", "function", "index"}):
+        custom = call["custom"] if _is_custom(call) else None
+        for name in sorted(call.keys() - {"id", "type", "index", "function" if custom is None else "custom"}):
             self.left_out(f"{path}.{name}")
+        if custom is not None:
+            named = {"name": custom.get("name"), "input": custom.get("input", "")}
+            return {"type": "custom_tool_call", "call_id": call.get("id"), **named}
         function = call.get("function") or {}
         return {
             "type": "function_call",
