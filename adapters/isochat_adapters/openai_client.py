@@ -74,5 +74,9 @@ class OpenAIBackend(Backend):
         held: Mapping[str, Any] = native.model_dump(mode="json", exclude_unset=True, warnings=False)
         return held
 
+    def held_headers(self, native: Any, sent: Mapping[str, str]) -> Mapping[str, str] | None:
+        request_id = getattr(native, "_request_id", None)
+        return None if request_id is None else {"x-request-id": request_id}
+
     def close(self) -> None:
         self._client.close()
