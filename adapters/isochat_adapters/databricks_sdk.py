@@ -105,6 +105,10 @@ class DatabricksSDK(Backend):
         held = native.as_dict() if hasattr(native, "as_dict") else native
         return held if isinstance(held, Mapping) else None
 
+    def held_headers(self, native: Any, sent: Mapping[str, str]) -> Mapping[str, str] | None:
+        served = getattr(native, "served_model_name", None)
+        return None if served is None else {"served-model-name": served}
+
 
 @hookimpl
 def isochat_backend() -> type[Backend]:

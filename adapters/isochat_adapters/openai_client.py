@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from isochat.backend import Backend, Reply, Setup
 from isochat.request import Request
 from isochat_adapters.httpx_transport import carried_by, client_over_the_wire
+from isochat_adapters.openai_objects import without_warnings
 
 if TYPE_CHECKING:
     from isochat.transport.wire import Wire
@@ -62,7 +63,7 @@ class OpenAIBackend(Backend):
             status=wire.status or 0,
             headers=wire.headers,
             body=wire.body or b"",
-            native=raw.parse,
+            native=lambda: without_warnings(raw.parse()),
             client_call=self.client_call,
         )
 
@@ -72,6 +73,10 @@ class OpenAIBackend(Backend):
         # Without the None fields that the models invent.
         held: Mapping[str, Any] = native.model_dump(mode="json", exclude_unset=True, warnings=False)
         return held
+
+    def held_headers(self, native: Any, sent: Mapping[str, str]) -> Mapping[str, str] | None:
+        request_id = getattr(native, "_request_id", None)
+        return None if request_id is None else {"x-request-id": request_id}
 
     def close(self) -> None:
         self._client.close()

@@ -6,6 +6,7 @@ What ``curl -u token:$DATABRICKS_TOKEN`` does in the documentation's REST exampl
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
@@ -49,6 +50,9 @@ class Rest(Backend):
             native=lambda: decode(body),
             client_call=wire.client_call,
         )
+
+    def held_headers(self, native: Any, sent: Mapping[str, str]) -> Mapping[str, str] | None:
+        return sent
 
     def _encode(self, body: dict[str, Any]) -> bytes:
         try:

@@ -8,13 +8,13 @@ of the bare client, and is listed.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from isochat.backend import Backend
-from isochat.comparison import losses
+from isochat.comparison import Difference, losses
 from isochat.errors import BadResponseError
 from isochat.request import Api
 from isochat.results import ChatResult
@@ -24,6 +24,9 @@ from isochat.wire_format.replies import read_reply
 _READ = frozenset(
     {"id", "object", "created", "created_at", "model", "choices", "output", "messages", "usage", "status"}
 )
+
+# Headers that have a name of their own in the result; all others are told as one.
+_NAMED_HEADERS = {"x-request-id": "meta.request_id", "served-model-name": "meta.served_model"}
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,10 +52,12 @@ def prove(backend: Backend, result: ChatResult, clients_may_err: bool) -> Proof:
     told, _ = losses(result, None)
     unread = _unread(result.meta.raw)
     told += [f"meta.raw.{name}" for name in unread]
+    told += _lacking_headers({}, result.meta.headers)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         try:
             held = backend.held_by(result.meta.native)
+            held_headers = backend.held_headers(result.meta.native, result.meta.headers) or {}
         except BadResponseError as error:
             unreadable = None if clients_may_err else f"meta.native cannot be read: {error.message}"
             return Proof(
@@ -67,10 +72,23 @@ def prove(backend: Backend, result: ChatResult, clients_may_err: bool) -> Proof:
         findings.append(f"what held_by() gives for meta.native is no answer: {problem}")
     lost, contradictions = losses(result, answer)
     lost += [f"meta.raw.{name}" for name in unread if name not in (held or {})]
+    lost += _lacking_headers(held_headers, result.meta.headers)
+    contradictions += _headers_read_otherwise(held_headers, result.meta.headers)
     altered = tuple((one.path, str(one)) for one in contradictions)
     if not clients_may_err:
         findings += [f"the client's own object contradicts the result (result != client): {one}" for _, one in altered]
     return Proof(findings=tuple(findings), lost=tuple(lost), altered=altered, told=tuple(told), unreadable=problem)
+
+
+def _lacking_headers(held: Mapping[str, str], sent: Mapping[str, str]) -> list[str]:
+    lacking = sent.keys() - held.keys()
+    return [path for name, path in _NAMED_HEADERS.items() if name in lacking] + ["meta.headers"] * bool(lacking)
+
+
+def _headers_read_otherwise(held: Mapping[str, str], sent: Mapping[str, str]) -> Iterator[Difference]:
+    for name, value in held.items():
+        if value != sent.get(name):
+            yield Difference(_NAMED_HEADERS.get(name, f"meta.headers.{name}"), sent.get(name), value)
 
 
 def _unread(raw: Any) -> list[str]:

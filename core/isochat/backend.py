@@ -170,5 +170,13 @@ class Backend(ABC):
         """What the client's own object holds, as JSON of the backend's API; the proof compares it to the result."""
         return native if isinstance(native, Mapping) else None
 
+    def held_headers(self, native: Any, sent: Mapping[str, str]) -> Mapping[str, str] | None:
+        """Which of the reply's headers the client's own object holds, by lower-case name; ``None`` for none at all.
+
+        Args:
+            sent: All of them, as they stood on the wire. A backend that is raw HTTP hands over these.
+        """
+        return None
+
     def close(self) -> None:
         """Release what the client holds. The wire is isochat's."""

@@ -299,8 +299,15 @@ def _check_options(backend: type[Backend], options: Mapping[str, Any]) -> None:
         close = difflib.get_close_matches(unknown[0], [*BY_NAME, *backend.options], n=1)
         raise ConfigurationError(
             f"unknown argument {unknown[0]!r} for a client with the backend {backend.name!r}",
-            remedy=f"Did you mean {close[0]!r}?" if close else "See help(isochat.Client)",
+            remedy=_option_remedy(unknown[0], close),
         )
+
+
+def _option_remedy(name: str, close: Sequence[str]) -> str:
+    takers = plugins.backends_with_option(name)
+    if takers:
+        return f"Leave {name} out, or use a backend that takes it: {', '.join(takers)}"
+    return f"Did you mean {close[0]!r}?" if close else "See help(isochat.Client)"
 
 
 def _refuse_not_built(arguments: Mapping[str, Any]) -> None:

@@ -25,6 +25,8 @@ _OPTIONAL = (
     "usage.reasoning_tokens",
 )
 _IGNORED = ("id", "created", "model")
+# In what an agent did inside its reply: the fields that say which call is meant.
+_CALL_IDS = ("call_id", "tool_call_id", "tool_use_id", "approval_request_id")
 
 
 class Difference(NamedTuple):
@@ -104,10 +106,33 @@ def _comparable(result: ChatResult) -> Any:
     for choice in plain["choices"]:
         if isinstance(choice["logprobs"], Mapping):  # chat completions says null for what there is none of
             choice["logprobs"] = {name: value for name, value in choice["logprobs"].items() if value is not None}
+        for part in choice["message"]["parts"]:
+            if isinstance(part.get("data"), Mapping):
+                part["data"] = _with_numbered_ids(part["data"], str(part["type"]), order)
         for call in choice["message"]["tool_calls"]:
-            if call["id"] is not None:
-                call["id"] = order.setdefault(call["id"], f"call {len(order) + 1}")
+            call["id"] = _number(call["id"], order)
     return plain
+
+
+def _with_numbered_ids(data: Mapping[str, Any], kind: str, order: dict[Any, str]) -> dict[str, Any]:
+    """An item of an agent's turn with its call ids numbered, and without the id that only names the item."""
+    told = dict(data)
+    if not kind.endswith(("_call", "tool_use")) or "call_id" in told:
+        told.pop("id", None)
+    for name in ("id", *_CALL_IDS):
+        if name in told:
+            told[name] = _number(told[name], order)
+    calls = told.get("tool_calls")
+    if isinstance(calls, list | tuple):
+        told["tool_calls"] = [
+            {**call, "id": _number(call["id"], order)} if isinstance(call, Mapping) and "id" in call else call
+            for call in calls
+        ]
+    return told
+
+
+def _number(call_id: Any, order: dict[Any, str]) -> Any:
+    return order.setdefault(call_id, f"call {len(order) + 1}") if isinstance(call_id, str) else call_id
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ nobody who did not ask for it. The brackets of an entry point name the extra tha
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import importlib.metadata
@@ -93,6 +94,16 @@ def load_backend(name: str) -> type[Backend]:
             remedy="name must equal the entry point's name, capabilities must be a Capabilities",
         )
     return backend
+
+
+def backends_with_option(option: str) -> list[str]:
+    """Names of the backends whose clients take the argument ``option``; one that does not load is passed over."""
+    found = []
+    for name in sorted({entry.name for entry in _entry_points(BACKENDS)}):
+        with contextlib.suppress(PluginError):
+            if option in load_backend(name).options:
+                found.append(name)
+    return found
 
 
 def not_installed(name: str, error: ImportError) -> BackendNotInstalledError:

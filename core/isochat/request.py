@@ -133,6 +133,9 @@ def build(
     def left_out(what: str) -> None:
         warnings.append(f"left out {what}: the API of this backend cannot take it back")
 
+    def rewritten(what: str) -> None:
+        warnings.append(f"rewrote {what}")
+
     def unsupported(what: str, why: str) -> None:
         if on_unsupported == "raise":
             raise UnsupportedParameterError(
@@ -142,7 +145,7 @@ def build(
         warnings.append(f"dropped {what}: {why}")
 
     if api == "chat-completions":
-        said = history.for_chat_completions(plain, left_out)
+        said = history.for_chat_completions(plain, left_out, rewritten)
         body: dict[str, Any] = {"messages": said, **given}
     else:
         said = list(plain)

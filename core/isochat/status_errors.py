@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from isochat.errors import (
@@ -29,6 +30,7 @@ from isochat.errors import (
     ServerError,
     StatusError,
 )
+from isochat.wire_format.verdict import fails
 
 _CLASSES: Mapping[int, type[StatusError]] = {
     400: BadRequestError,
@@ -76,6 +78,16 @@ _STATUS_OF_CODE: Mapping[str, int] = {
     "unsupported_value": 400,
     "authentication_error": 401,
     "overloaded_error": 529,
+    "invalid_api_key": 401,
+    "insufficient_quota": 429,
+    "model_not_found": 404,
+    # Anthropic's types of error, which come through external models
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "api_error": 500,
+    "timeout_error": 504,
     "INTERNAL_ERROR": 500,
     "server_error": 500,
     "TEMPORARILY_UNAVAILABLE": 503,
@@ -84,10 +96,12 @@ _STATUS_OF_CODE: Mapping[str, int] = {
 
 _CONTEXT_LENGTH = re.compile(
     r"context[_ ]length|maximum context|context window|input is too long|prompt is too long|(prompt|input) token count|"
-    r"too many (input )?tokens|exceeds? the (model'?s )?(maximum|max) (input|prompt|context)|"
+    r"too many (input )?tokens|exceeds? (the )?(model'?s )?(maximum|max) (input|prompt|context)|"
     r"exceed context limit|maximum prompt length",
     re.IGNORECASE,
 )
+# The context is exceeded by messages and asked-for output together.
+_OUTPUT_COUNTS = re.compile(r"max_(completion_|output_|new_)?tokens|in the completion|max output tokens", re.IGNORECASE)
 _UNKNOWN_FIELD = re.compile(r"unknown field|Extra inputs are not permitted", re.IGNORECASE)
 _CONTENT_FILTER = re.compile(
     r"content_filter|content_policy|guardrail_triggered|content management policy", re.IGNORECASE
@@ -159,6 +173,10 @@ _HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
         "Use another endpoint: Databricks has switched this one off for the workspace",
     ),
 )
+# A word for programs, such as invalid_client or RESOURCE_EXHAUSTED.
+_CODE = re.compile(r"[a-z0-9]+(_[a-z0-9]+)+|[A-Z0-9]+(_[A-Z0-9]+)+")
+# What some servers put beside the message: the status in words.
+_PHRASES = frozenset(status.phrase for status in HTTPStatus)
 _BODY_SHOWN = 2000
 _MESSAGE_SHOWN = 600
 
@@ -166,8 +184,10 @@ _MESSAGE_SHOWN = 600
 class _Facts(NamedTuple):
     code: str | None
     message: str | None
-    retry_after: float | None
-    request_id: str | None
+    retry_after: float | None = None
+    request_id: str | None = None
+    kind: str | None = None
+    """OpenAI's and Anthropic's ``type`` of error, which may say more than a code that nobody knows."""
 
 
 def status_error(status: int, headers: Mapping[str, str], body: bytes) -> StatusError:
@@ -184,10 +204,7 @@ def status_error(status: int, headers: Mapping[str, str], body: bytes) -> Status
 
 def error_under_200(data: Any, status: int, headers: Mapping[str, str], body: bytes) -> StatusError | None:
     """The error that a reply with a success status spells out, or ``None`` if it spells none."""
-    if not isinstance(data, Mapping) or data.get("choices"):
-        return None
-    failed = data.get("status") == "failed"
-    if not data.get("error_code") and not data.get("error") and not failed:
+    if not isinstance(data, Mapping) or not fails(data):
         return None
     facts = _facts(data)
     return _error(_counts_as(facts), status, facts, headers, body.decode("utf-8", "replace"))
@@ -216,13 +233,18 @@ def reported_error(event: Mapping[str, Any], status: int, headers: Mapping[str, 
 
 
 def _counts_as(facts: _Facts) -> int:
-    code = facts.code or ""
-    return int(code) if re.fullmatch("[45][0-9][0-9]", code) else _STATUS_OF_CODE.get(code, 500)
+    for word in (facts.code or "", facts.kind or ""):
+        if re.fullmatch("[45][0-9][0-9]", word):
+            return int(word)
+        if word in _STATUS_OF_CODE:
+            return _STATUS_OF_CODE[word]
+    said = facts.message or ""
+    return 400 if _CONTEXT_LENGTH.search(said) or _CONTENT_FILTER.search(said) else 500
 
 
 def _error(counts_as: int, status: int, facts: _Facts, headers: Mapping[str, str], text: str) -> StatusError:
     message = facts.message or _plain(text)
-    kind = _class(counts_as, facts.code, message)
+    kind = _class(counts_as, facts, message)
     retry_after = read_retry_after(headers.get("retry-after"), headers.get("date"))
     said = _HEADLINES_OF_CODES.get(facts.code or "") or _HEADLINES.get(kind, "the service answered with an error")
     return kind(
@@ -253,12 +275,14 @@ _HEADLINES: Mapping[type[StatusError], str] = {
 }
 
 
-def _class(status: int, code: str | None, message: str) -> type[StatusError]:
-    if status < 500 or code in ("context_length_exceeded", "content_filter"):
-        said = f"{code or ''} {message}"
+def _class(status: int, facts: _Facts, message: str) -> type[StatusError]:
+    if status < 500 or facts.code in ("context_length_exceeded", "content_filter"):
+        said = f"{facts.code or ''} {facts.kind or ''} {message}"
         if status in (400, 422) and _UNKNOWN_FIELD.search(said):  # the field's name is no word of the message
             return BadRequestError
-        if status in (400, 413, 422) and _CONTEXT_LENGTH.search(said):
+        # By its words only where the request is blamed: all overflows on record came as 400, and one told as 500 was
+        # a client's mistake (databricks/databricks-sdk-go#1183).
+        if (status in (400, 413, 422) or facts.code == "context_length_exceeded") and _CONTEXT_LENGTH.search(said):
             return ContextLengthExceededError
         if _CONTENT_FILTER.search(said):
             return ContentFilteredError
@@ -270,6 +294,8 @@ def _remedy(kind: type[StatusError], message: str) -> str | None:
         for pattern, hint in _HINTS:
             if found := pattern.search(message):
                 return found.expand(hint)
+    if kind is ContextLengthExceededError and _OUTPUT_COUNTS.search(message):
+        return "Shorten the messages, lower max_tokens (it counts towards the context), or use a larger model"
     return next((remedy for cls, remedy in _REMEDIES if kind is cls), None)
 
 
@@ -277,27 +303,22 @@ def _read(text: str) -> _Facts:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):
-        return _Facts(None, None, None, None)
+        return _Facts(None, None)
     return _facts(data)
 
 
 def _facts(data: Any, depth: int = 0) -> _Facts:
     """Code and message of an error object, the innermost one that has them."""
     if isinstance(data, str):
-        return _Facts(None, data.strip() or None, None, None)
+        return _Facts(None, data.strip() or None)
     if not isinstance(data, Mapping) or depth > 4:
-        return _Facts(None, None, None, None)
-    inner = _Facts(None, None, None, None)
+        return _Facts(None, None)
+    inner = _Facts(None, None)
     nested = data.get("external_model_message") or data.get("external_model_error") or data.get("error")
-    if isinstance(nested, str):
-        inner = _Facts(None, nested, None, None)
-    elif isinstance(nested, Mapping):
+    if isinstance(nested, Mapping):
         inner = _facts(nested, depth + 1)
-    message = data.get("message")
-    if message is None:
-        message = data.get("detail")
-        message = message if message is None or isinstance(message, str) else json.dumps(message)
-    if isinstance(message, str) and message.lstrip().startswith("{"):
+    message = _message(data)
+    if message is not None and message.startswith("{"):
         try:
             told = _facts(json.loads(message), depth + 1)
         except (ValueError, RecursionError):
@@ -307,14 +328,33 @@ def _facts(data: Any, depth: int = 0) -> _Facts:
         elif told.code and not inner.code:  # a guardrail's account of itself: its finishReason, no message
             inner = told
     code = data.get("error_code", data.get("code"))
+    kind = data.get("type")
     if code is None:
-        code = data.get("finishReason") or data.get("type")
+        code = data.get("finishReason") or kind
+    if isinstance(nested, str):
+        title = nested.strip()
+        if code is None and _CODE.fullmatch(title):  # OAuth's {"error": "invalid_client", "error_description": ...}
+            code = title
+        if message is None or (len(title) > len(message) and title not in _PHRASES and not _CODE.fullmatch(title)):
+            message = title or None
     return _Facts(
         inner.code or (None if code is None else str(code)),
-        inner.message or (message.strip() if isinstance(message, str) else None),
+        inner.message or message,
         inner.retry_after if inner.retry_after is not None else _seconds(data.get("retry_after")),
         _request_id(data) or inner.request_id,
+        inner.kind or (kind if isinstance(kind, str) else None),
     )
+
+
+def _message(data: Mapping[str, Any]) -> str | None:
+    """The explanation of an error object: of OpenAI and Databricks, of OAuth (RFC 6749 5.2), of FastAPI."""
+    for name in ("message", "error_description", "detail"):
+        said = data.get(name)
+        if said is not None:
+            said = said if isinstance(said, str) else json.dumps(said) if name == "detail" else ""
+            if said.strip():
+                return said.strip()
+    return None
 
 
 def _request_id(data: Mapping[str, Any]) -> str | None:

@@ -63,7 +63,13 @@ def test_five_clients_one_answer(isochat_cli):
     ]
     assert [row["contradictions"] for row in document["rows"]] == [[]] * 5
     lost = {row["backend"]: row["lost"] for row in document["rows"]}
-    assert lost["databricks-sdk"] == ["choices[0].finish_reason"]
+    assert lost == {
+        "rest": [],
+        "databricks-sdk": ["choices[0].finish_reason", "meta.request_id", "meta.headers"],
+        "mlflow": ["meta.request_id", "meta.served_model", "meta.headers"],
+        "openai-chat": ["meta.served_model", "meta.headers"],
+        "openai-responses": ["meta.served_model", "meta.headers"],
+    }
     assert all(row["milliseconds"]["total"] > 0 for row in document["rows"])
 
 

@@ -48,9 +48,12 @@ def test_the_typed_query_of_the_sdk_never_has_a_finish_reason(outcomes: Mapping[
     lost = {(loss.client_call, loss.field): loss for loss in loss_list(outcomes["databricks-sdk"]).lost}
     loss = lost["serving_endpoints.query", "choices[].finish_reason"]
     assert loss.lost == loss.told > 10
-    assert not [call for call, _ in lost if call == "api_client.do"]
+    # `do` hands over all of the JSON and no header that it was not asked for.
+    assert {field for call, field in lost if call == "api_client.do"} - OF_HEADERS == set()
+    assert ("api_client.do", "meta.headers") in lost
 
 
+OF_HEADERS = {"meta.headers", "meta.request_id", "meta.served_model"}
 # What `query` hands over of a reply was found by hand with databricks-sdk 0.49 to 0.156: content, role, three counts.
 LOST_BY_QUERY = {
     "choices[].finish_reason",
@@ -61,6 +64,8 @@ LOST_BY_QUERY = {
     "choices[].message.tool_calls[].function.name",
     "choices[].message.tool_calls[].id",
     "choices[].message.tool_calls[].type",
+    "meta.headers",
+    "meta.request_id",
     "meta.raw.databricks_output",
     "meta.raw.custom_outputs",
     "usage.cache_creation_tokens",
@@ -72,8 +77,14 @@ LOST_BY_QUERY = {
 def test_the_loss_list_holds_all_that_the_typed_query_is_known_to_lose(outcomes: Mapping[str, list[Outcome]]) -> None:
     lost = {loss.field: loss for loss in loss_list(outcomes["databricks-sdk"]).lost}
     assert lost.keys() >= LOST_BY_QUERY
-    # Reasoning in blocks of the content is held: `query` keeps a list of content as it is. All else is always lost.
-    assert [field for field, loss in lost.items() if loss.lost < loss.told] == ["choices[].message.reasoning"]
+    # What stands in blocks of the content is held: `query` keeps a list of content as it is. All else is always lost.
+    in_blocks = ("choices[].message.reasoning", "choices[].message.parts.TextPart[].citations[]")
+    assert [field for field, loss in lost.items() if loss.lost < loss.told and not field.startswith(in_blocks)] == []
+
+
+def test_the_typed_query_holds_the_served_model_alone_of_the_headers(outcomes: Mapping[str, list[Outcome]]) -> None:
+    lost = {loss.field for loss in loss_list(outcomes["databricks-sdk"]).lost if loss.client_call != "api_client.do"}
+    assert OF_HEADERS & lost == {"meta.headers", "meta.request_id"}
 
 
 def test_the_typed_query_holds_nothing_of_an_agents_reply(outcomes: Mapping[str, list[Outcome]]) -> None:
@@ -81,11 +92,21 @@ def test_the_typed_query_holds_nothing_of_an_agents_reply(outcomes: Mapping[str,
     assert {("serving_endpoints.query", "agent-chat"), ("serving_endpoints.query", "agent-responses")} <= misread
 
 
-def test_the_clients_that_hand_over_plain_json_or_keep_unknown_fields_lose_none(
-    outcomes: Mapping[str, list[Outcome]],
+@pytest.mark.parametrize(
+    ("name", "lost"),
+    [
+        ("mlflow", OF_HEADERS),
+        ("openai-chat", OF_HEADERS - {"meta.request_id"}),
+        ("openai-responses", OF_HEADERS - {"meta.request_id"}),
+    ],
+)
+def test_the_clients_that_keep_all_of_the_json_lose_headers_alone(
+    outcomes: Mapping[str, list[Outcome]], name: str, lost: set[str]
 ) -> None:
-    for name in ("mlflow", "openai-chat", "openai-responses"):
-        assert loss_list(outcomes[name]).lost == (), name
+    """The OpenAI client's objects keep the request id; none of the three keeps another header."""
+    losses = loss_list(outcomes[name]).lost
+    assert {loss.field for loss in losses} == lost
+    assert all(loss.lost == loss.told for loss in losses)
 
 
 def test_what_a_bare_client_reads_wrongly_is_listed(outcomes: Mapping[str, list[Outcome]]) -> None:

@@ -281,6 +281,15 @@ class ItsClientContradicts(Rest):
         return super().held_by(native)
 
 
+@defect("answer-response-headers", "the client's own object contradicts the result (result != client): meta.request_id")
+class ItsClientContradictsTheRequestId(OpenAIChat):
+    def held_headers(self, native: Any, sent: Mapping[str, str]) -> Mapping[str, str] | None:
+        held = super().held_headers(native, sent)
+        if held is None or "served-model-name" not in sent or len(held["x-request-id"]) != 36:
+            return held
+        return {"x-request-id": held["x-request-id"][:8]}
+
+
 @defect("answer-long", "what held_by() gives for meta.native is no answer: it holds nothing")
 class HidesItsClient(Rest):
     def complete(self, request: Request, wire: Wire) -> Reply:

@@ -9,12 +9,14 @@ from isochat.messages import read_messages
 from isochat.request import build
 from isochat.wire_format.chat_completions import read_completion
 from isochat.wire_format.history import for_chat_completions, for_responses
+from isochat.wire_format.replies import read_reply
 from isochat.wire_format.responses import read_response
 
 SIGNED = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm.", "signature": "s1"}]}
 REDACTED = {"type": "reasoning", "summary": [{"type": "summary_encrypted_text", "data": "x1"}]}
 ITEM = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "e1"}
 TEXT = {"type": "text", "text": "So."}
+VIDEO = {"type": "video_url", "video_url": {"url": "https://x"}}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}, "thoughtSignature": "t1"}
 
 
@@ -35,7 +37,7 @@ def said(text):
     }
 
 
-def refuse(what, why):
+def refuse(what, why=""):
     raise AssertionError(f"{what}: {why}")
 
 
@@ -75,7 +77,7 @@ def test_reasoning_of_the_responses_api_goes_back_to_it_and_not_to_chat():
     left_out = []
 
     items = for_responses([message], refuse, refuse)
-    chat = for_chat_completions([message], left_out.append)
+    chat = for_chat_completions([message], left_out.append, refuse)
 
     assert items == [ITEM, {"role": "assistant", "content": [{"type": "output_text", "text": "So."}]}]
     assert chat == [{"role": "assistant", "content": "So."}]
@@ -86,7 +88,7 @@ def test_reasoning_of_a_chat_endpoint_goes_back_to_it_and_not_to_responses():
     message = chat_answer(content=[SIGNED, TEXT]).to_message()
     left_out = []
 
-    chat = for_chat_completions([message], refuse)
+    chat = for_chat_completions([message], refuse, refuse)
     items = for_responses([message], refuse, left_out.append)
 
     assert chat == [message]
@@ -114,7 +116,7 @@ def test_tool_calls_and_their_results_become_items():
 def test_what_has_no_item_is_told():
     told = []
     history = [
-        {"role": "user", "name": "Ann", "content": [{"type": "video_url", "video_url": {"url": "https://x"}}]},
+        {"role": "user", "name": "Ann", "content": [VIDEO, TEXT]},
         {"role": "user", "content": [{**TEXT, "cache_control": {"type": "ephemeral"}}]},
     ]
 
@@ -217,3 +219,244 @@ def test_citations_that_the_next_api_cannot_take_back_are_told():
     for_responses([cited], refuse, left_out.append)
 
     assert left_out == ["messages[0].content[0].citations"]
+
+
+# ------------------------------------------------------------------------------------ the order of an agent's turn
+
+ASKED = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
+TOLD = {"type": "function_call_output", "call_id": "c1", "output": "12 C"}
+NEXT = {**ITEM, "id": "rs_2", "encrypted_content": "e2"}
+
+
+def written(*texts):
+    return {"role": "assistant", "content": [{"type": "output_text", "text": text} for text in texts]}
+
+
+def test_an_agents_turn_goes_back_in_its_order():
+    answer = responses_answer(ITEM, said("Let me look."), ASKED, TOLD, NEXT, said("12 C."), said("Cold."))
+
+    items = for_responses([answer.to_message()], refuse, refuse)
+
+    assert items == [ITEM, written("Let me look."), ASKED, TOLD, NEXT, written("12 C.", "Cold.")]
+
+
+def test_a_refusal_beside_items_comes_last():
+    message = {"role": "assistant", "content": [TEXT, ITEM], "refusal": "No."}
+
+    items = for_responses([message], refuse, refuse)
+
+    assert items == [written("So."), ITEM, {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}]
+
+
+def test_the_texts_of_an_agents_turn_stay_apart_on_chat():
+    message = responses_answer(said("Let me look."), ASKED, TOLD, said("12 C.")).to_message()
+
+    request = build("e", "chat-completions", [message], {}, {})
+
+    assert request.body["messages"] == [{"role": "assistant", "content": "Let me look.\n\n12 C."}]
+    assert [text.partition(":")[0] for text in request.warnings] == [
+        "left out messages[0].content[1] ('function_call' of an agent)",
+        "left out messages[0].content[2] ('function_call_output' of an agent)",
+        "rewrote messages[0].content",
+    ]
+
+
+def test_no_text_of_a_chat_agents_turn_is_lost():
+    turn = {"messages": [{"role": "assistant", "content": text} for text in ("One.", "Two.")]}
+
+    answer = read_reply(turn, "chat-completions")
+
+    assert answer.text == "Two."
+    assert answer.to_message() == {"role": "assistant", "content": "One.\n\nTwo."}
+
+
+# ------------------------------------------------------------------------------------ messages left with nothing
+
+AGENTS = {"type": "mcp_call", "id": "m1"}
+IMAGE = {"type": "image_url", "image_url": {"url": "https://x"}}
+QUESTION = {"role": "user", "content": "And now?"}
+
+
+@pytest.mark.parametrize("on_unsupported", ["drop", "warn", "raise"])
+@pytest.mark.parametrize("role", ["user", "system", "tool"])
+def test_a_question_of_which_nothing_is_left_is_refused(on_unsupported, role):
+    messages = [{"role": role, "content": [VIDEO], **({"tool_call_id": "c1"} if role == "tool" else {})}, QUESTION]
+
+    with pytest.raises(isochat.UnsupportedParameterError, match=r"messages\[0\]"):
+        build("e", "responses", messages, {}, {}, on_unsupported)
+
+
+def test_a_question_of_agents_items_alone_is_refused_on_chat():
+    with pytest.raises(isochat.UnsupportedParameterError, match=r"messages\[0\]: the user message would be empty"):
+        build("e", "chat-completions", [{"role": "user", "content": [AGENTS]}], {}, {})
+
+
+def test_what_is_left_of_a_question_is_asked():
+    request = build("e", "responses", [{"role": "user", "content": [VIDEO, TEXT]}], {}, {}, "drop")
+
+    assert request.body["input"] == [{"role": "user", "content": [{"type": "input_text", "text": "So."}]}]
+
+
+@pytest.mark.parametrize(
+    ("api", "message", "beside"),
+    [
+        ("chat-completions", {"role": "assistant", "content": [ITEM]}, 1),
+        ("chat-completions", {"role": "assistant", "content": [AGENTS]}, 1),
+        ("responses", {"role": "assistant", "content": [SIGNED]}, 1),
+        ("responses", {"role": "assistant", "content": [IMAGE]}, 1),
+        ("responses", {"role": "assistant", "content": None}, 0),
+    ],
+    ids=["a reasoning item", "an item of an agent", "signed reasoning", "an image", "nothing"],
+)
+def test_an_answer_of_which_nothing_is_left_is_left_out_and_told(api, message, beside):
+    request = build("e", api, [message, QUESTION], {}, {})
+
+    assert request.body["messages" if api == "chat-completions" else "input"] == [QUESTION]
+    assert len(request.warnings) == beside + 1
+    assert "messages[0] (nothing else is in it)" in request.warnings[-1]
+
+
+def test_a_call_stays_when_all_of_the_content_goes():
+    message = {"role": "assistant", "content": [ITEM], "tool_calls": [CALL]}
+
+    assert build("e", "chat-completions", [message, QUESTION], {}, {}).body["messages"][0] == {
+        **message,
+        "content": None,
+    }
+
+
+@pytest.mark.parametrize(("api", "block"), [("chat-completions", ITEM), ("responses", SIGNED)])
+def test_a_conversation_of_which_nothing_is_left_is_refused(api, block):
+    with pytest.raises(isochat.UnsupportedParameterError, match="the conversation would be empty"):
+        build("e", api, [{"role": "assistant", "content": [block]}], {}, {}, "drop")
+
+
+def test_what_the_caller_left_empty_goes_out_empty():
+    assert build("e", "responses", [{"role": "user", "content": []}], {}, {}).body["input"] == [
+        {"role": "user", "content": []}
+    ]
+
+
+# ------------------------------------------------------------------------------------ beside the content
+
+CITED = {"start_index": 0, "end_index": 3, "title": "T", "url": "https://x"}
+NESTED = {"type": "url_citation", "url_citation": CITED}
+SPOKEN = {"id": "audio_1", "data": "UklGRg==", "expires_at": 1767229200, "transcript": "So."}
+
+
+def there_and_back(answer):
+    return isochat.ChatResult.from_dict(json.loads(json.dumps(answer.to_dict())))
+
+
+def test_annotations_are_the_citations_of_the_text_on_either_api():
+    chat = chat_answer(content="So.", annotations=[NESTED])
+    text = {"type": "output_text", "text": "So.", "annotations": [{"type": "url_citation", **CITED}]}
+    responses = responses_answer({"type": "message", "role": "assistant", "content": [text]})
+
+    assert chat.message.parts == (isochat.TextPart("So.", ({"type": "url_citation", **CITED},)),)
+    assert isochat.diff(chat, responses) == []
+    assert chat.to_dict()["choices"][0]["message"]["annotations"] == [NESTED]
+    assert (there_and_back(chat), there_and_back(responses)) == (chat, responses)
+
+
+def test_annotations_do_not_go_back():
+    answer = chat_answer(content="So.", annotations=[NESTED])
+
+    assert answer.to_message() == {"role": "assistant", "content": "So."}
+    assert there_and_back(answer).to_message() == answer.to_message()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": "So.", "annotations": [NESTED, {"type": "file_citation", "file_id": "f"}]},
+        {"content": "So.", "annotations": ["odd"]},
+        {"content": "So.", "annotations": []},
+        {"content": "", "annotations": [NESTED]},
+        {"content": [TEXT], "annotations": [NESTED]},
+        {"content": "So.", "annotations": [NESTED], "reasoning_content": "Hm.", "audio": SPOKEN, "refusal": "No."},
+        {"content": [SIGNED, TEXT, {"type": "audio", "data": "x"}], "audio": SPOKEN},
+    ],
+)
+def test_whatever_stands_beside_the_content_outlives_to_dict(message):
+    answer = chat_answer(**message)
+
+    assert there_and_back(answer) == answer
+    assert read_messages([answer.to_message()])
+
+
+def test_spoken_words_are_a_part_and_go_back_by_their_id():
+    answer = chat_answer(content=None, audio=SPOKEN)
+
+    assert answer.message.parts == (isochat.OtherPart("audio", SPOKEN),)
+    assert answer.to_message() == {"role": "assistant", "content": None, "audio": {"id": "audio_1"}}
+    assert there_and_back(answer).to_message() == answer.to_message()
+    assert build("e", "chat-completions", [answer.to_message()], {}, {}).body["messages"] == [answer.to_message()]
+
+
+def test_spoken_words_without_an_id_do_not_go_back():
+    answer = chat_answer(content="So.", audio={"transcript": "So."})
+
+    assert answer.to_message() == {"role": "assistant", "content": "So."}
+
+
+def test_a_block_of_audio_is_a_block():
+    answer = chat_answer(content=[{"type": "audio", "data": "x"}])
+
+    assert answer.to_message() == {"role": "assistant", "content": [{"type": "audio", "data": "x"}]}
+
+
+def test_the_responses_api_is_told_of_what_a_models_message_has_beside_its_content():
+    message = {"role": "assistant", "content": "So.", "annotations": [NESTED], "audio": {"id": "a"}}
+    left_out = []
+
+    items = for_responses([message, {**message, "annotations": [], "audio": None}], refuse, left_out.append)
+
+    assert items == [{"role": "assistant", "content": "So."}] * 2
+    assert left_out == ["messages[0].annotations", "messages[0].audio"]
+
+
+# ------------------------------------------------------------------------------------ custom tools
+
+CUSTOM = {"id": "c2", "type": "custom", "custom": {"name": "g", "input": "x = 1"}}
+CUSTOM_ITEM = {"type": "custom_tool_call", "call_id": "c2", "name": "g", "input": "x = 1"}
+
+
+def test_a_custom_tools_call_and_what_it_gave_become_items_of_its_own():
+    history = [
+        {"role": "assistant", "content": None, "tool_calls": [CALL, CUSTOM]},
+        {"role": "tool", "tool_call_id": "c1", "content": "12 C"},
+        {"role": "tool", "tool_call_id": "c2", "content": "1"},
+    ]
+    left_out = []
+
+    assert for_responses(history, refuse, left_out.append)[1:] == [
+        CUSTOM_ITEM,
+        {"type": "function_call_output", "call_id": "c1", "output": "12 C"},
+        {"type": "custom_tool_call_output", "call_id": "c2", "output": "1"},
+    ]
+    assert left_out == ["messages[0].tool_calls[0].thoughtSignature"]
+
+
+def test_a_pending_call_of_a_custom_tool_is_the_same_on_either_api():
+    responses = responses_answer({**CUSTOM_ITEM, "id": "ctc_1", "status": "completed"})
+    chat = chat_answer(content=None, tool_calls=[CUSTOM])
+
+    assert responses.tool_calls == chat.tool_calls
+    assert responses.to_message() == chat.to_message()
+    assert responses.finish_reason == "tool_calls"
+    assert there_and_back(responses) == responses
+
+
+def test_an_answered_call_of_a_custom_tool_stays_in_its_place():
+    told = {"type": "custom_tool_call_output", "call_id": "c2", "output": "1"}
+    answer = responses_answer(CUSTOM_ITEM, told, said("One."))
+
+    assert (answer.tool_calls, answer.finish_reason) == ((), "stop")
+    assert for_responses([answer.to_message()], refuse, refuse) == [CUSTOM_ITEM, told, written("One.")]
+
+
+def test_an_item_without_a_type_may_go_back():
+    message = responses_answer({"foo": 1}, said("One.")).to_message()
+
+    assert read_messages([message])

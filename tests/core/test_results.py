@@ -13,6 +13,7 @@ import pytest
 
 import isochat
 from isochat import ChatResult, Choice, Function, Message, Meta, TextPart, ToolCall, Usage
+from isochat.wire_format.replies import read_reply
 from isochat_workspace import Workspace
 
 
@@ -172,6 +173,45 @@ def test_tool_call_ids_are_numbered_by_order() -> None:
 
     assert isochat.diff(calls("a", "b"), calls("x", "y")) == []
     assert isochat.diff(calls("a", "b"), calls("x", "x")) != []
+
+
+def agent_turn(*, call: str, item: str, output: str = "12 C") -> list[dict[str, Any]]:
+    """A ResponsesAgent's turn, and a ChatAgent's: a call, what the tool said, the answer."""
+    said = {"type": "message", "id": f"msg_{item}", "content": [{"type": "output_text", "text": "Cold."}]}
+    asked = {"type": "function_call", "id": f"fc_{item}", "call_id": call, "name": "f", "arguments": "{}"}
+    told = {"type": "function_call_output", "id": f"fo_{item}", "call_id": call, "output": output}
+    function = {"name": "f", "arguments": "{}"}
+    asks = {"role": "assistant", "content": "", "id": f"m1_{item}", "tool_calls": [{"id": call, "function": function}]}
+    tells = {"role": "tool", "content": output, "id": f"m2_{item}", "tool_call_id": call}
+    return [{"output": [asked, told, said]}, {"messages": [asks, tells, {"role": "assistant", "content": "Cold."}]}]
+
+
+@pytest.mark.parametrize("agent", [0, 1], ids=["ResponsesAgent", "ChatAgent"])
+def test_the_ids_inside_an_agents_turn_are_numbered_by_order(agent: int) -> None:
+    def turn(**changes: str) -> ChatResult:
+        return read_reply(agent_turn(**changes)[agent], "chat-completions")
+
+    assert isochat.diff(turn(call="a", item="1"), turn(call="x", item="2")) == []
+    found = isochat.diff(turn(call="a", item="1"), turn(call="a", item="1", output="13 C"))
+    assert len(found) == 1
+    assert "13 C" in str(found)
+
+
+def test_another_call_is_another_call_inside_an_agents_turn() -> None:
+    def turn(*answered: str) -> ChatResult:
+        asked = [{"type": "function_call", "call_id": c, "name": "f", "arguments": "{}"} for c in ("a", "b")]
+        told = [{"type": "function_call_output", "call_id": c, "output": "1"} for c in answered]
+        return read_reply({"output": [*asked, *told]}, "responses")
+
+    assert isochat.diff(turn("a", "b"), turn("b", "a")) != []
+
+
+def test_an_id_that_is_the_only_name_of_a_call_is_numbered() -> None:
+    def turn(call: str) -> ChatResult:
+        return read_reply({"output": [{"type": "mcp_call", "id": call, "name": "f", "output": "1"}]}, "responses")
+
+    assert isochat.diff(turn("mcp_1"), turn("mcp_2")) == []
+    assert isochat.diff(turn("mcp_1"), read_reply({"output": [{"type": "mcp_call", "name": "f"}]}, "responses")) != []
 
 
 def test_a_difference_reads_well() -> None:

@@ -65,8 +65,20 @@ def test_one_served_model_of_an_endpoint(backend, params, workspace, make_client
 
 @pytest.mark.parametrize("backend", ["openai-chat", "openai-responses"])
 def test_a_served_model_has_no_place_where_the_body_names_the_endpoint(backend, workspace, make_client):
-    with pytest.raises(isochat.ConfigurationError, match="unknown argument 'served_model'"):
+    with pytest.raises(isochat.ConfigurationError, match="unknown argument 'served_model'") as caught:
         make_client(backend, workspace, endpoint="databricks-gpt-5", served_model="m")
+
+    assert caught.value.remedy == (
+        "Leave served_model out, or use a backend that takes it: databricks-sdk, mlflow, rest"
+    )
+
+
+@pytest.mark.parametrize("backend", ["openai-chat", "openai-responses"])
+def test_an_api_that_a_client_has_no_choice_of_names_the_backends_that_have(backend, workspace, make_client):
+    with pytest.raises(isochat.ConfigurationError, match="unknown argument 'api'") as caught:
+        make_client(backend, workspace, api="responses")
+
+    assert caught.value.remedy == "Leave api out, or use a backend that takes it: databricks-sdk, mlflow, rest"
 
 
 def test_a_served_model_has_no_place_on_the_gateway(workspace, make_client):

@@ -24,6 +24,13 @@ from isochat.results import (
     TextPart,
     ToolCall,
 )
+from isochat.wire_format.beside_content import (
+    is_spoken,
+    read_cited,
+    read_spoken,
+    write_beside_content,
+    write_reference,
+)
 from isochat.wire_format.content import arguments_text, joined, read_content
 from isochat.wire_format.json_text import type_name
 from isochat.wire_format.usage import read_usage, write_usage
@@ -118,12 +125,14 @@ def _read_parts(data: dict[str, Any], path: str) -> tuple[Part, ...]:
     if _PARTS in data:
         return _read_written_parts(data[_PARTS], f"{path}.{_PARTS}")
     parts = read_content(data.get("content"), f"{path}.content")
+    if isinstance(data.get("content"), str):
+        parts = read_cited(data["content"], data.get("annotations")) or parts
     reasoning, refusal = data.get("reasoning_content"), data.get("refusal")
     if isinstance(reasoning, str) and reasoning and not any(isinstance(p, ReasoningPart) for p in parts):
         parts = (ReasoningPart(reasoning), *parts)
     if isinstance(refusal, str) and refusal and not any(isinstance(p, RefusalPart) for p in parts):
         parts = (*parts, RefusalPart(refusal))
-    return parts
+    return (*parts, *read_spoken(data.get("audio")))
 
 
 def _read_written_parts(written: Any, path: str) -> tuple[Part, ...]:
@@ -208,6 +217,7 @@ def _write_answer(message: Message) -> dict[str, Any]:
         data["refusal"] = message.refusal
     if message.tool_calls:
         data["tool_calls"] = [_write_tool_call(call) for call in message.tool_calls]
+    data.update(write_beside_content(message.parts))
     if _read_parts(data, "") != message.parts:
         data[_PARTS] = [_write_part(part) for part in message.parts]
     return data
@@ -238,21 +248,27 @@ def _write_tool_call(call: ToolCall) -> dict[str, Any]:
 def write_message(message: Message) -> dict[str, Any]:
     """``message`` as one of a request's messages.
 
-    Plain text stays plain. Anything else goes back as the blocks it came in, reasoning with its signatures, unknown
-    blocks as they were. Reasoning that came as ``reasoning_content`` is not sent back: endpoints refuse that field in a
-    request (BerriAI/litellm#36931).
+    Plain text stays plain, with an empty line between the texts of an agent's turn. Anything else goes back as the
+    blocks it came in, reasoning with its signatures, unknown blocks as they were. Reasoning that came as
+    ``reasoning_content`` is not sent back: endpoints refuse that field in a request (BerriAI/litellm#36931). Nor are
+    ``annotations``, which a request's message does not have.
     """
     blocks: list[Any] = []
     for part in message.parts:
-        block = _write_block(part)
+        block = None if is_spoken(part) else _write_block(part)
         if block is not None and not any(block is other for other in blocks):  # one block may have become several parts
             blocks.append(block)
     plain = all(block.keys() == {"type", "text"} for block in blocks)
-    data: dict[str, Any] = {"role": message.role, "content": message.content if plain else blocks}
+    content = message.content
+    if plain and len(blocks) > 1 and "".join(block["text"] for block in blocks) != content:
+        # The texts of an agent's turn, of which `content` is the last; agents take text alone (payload fact 22).
+        content = "\n\n".join(block["text"] for block in blocks)
+    data: dict[str, Any] = {"role": message.role, "content": content if plain else blocks}
     if message.refusal is not None and not any(block.get("type") == "refusal" for block in blocks):
         data["refusal"] = message.refusal
     if message.tool_calls:
         data["tool_calls"] = [_write_tool_call(call) for call in message.tool_calls]
+    data.update(write_reference(message.parts))
     return data
 
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from isochat.errors import UnsupportedParameterError
+
 Report = Callable[[str, str], None]
 """Told of each thing that the API cannot carry: what it is, and why."""
 
@@ -24,18 +26,33 @@ _REASONING_FIELDS = ("id", "encrypted_content")
 # and answered calls of a ChatAgent. Only the first kind can go back, and only to the Responses API.
 _ITEM_ENDS = ("_call", "_call_output")
 _CHAT_AGENT_ENDS = (" message", "tool_calls")
+# What a model's message has beside what a caller may write.
+_OF_THE_MODEL = ("reasoning_content", "annotations", "audio")
+# Where an assistant's message says something beside its content.
+_SAID_BESIDE_CONTENT = ("tool_calls", "refusal", "audio", "function_call")
 
 
-def for_chat_completions(messages: Sequence[dict[str, Any]], left_out: Callable[[str], None]) -> list[dict[str, Any]]:
+def for_chat_completions(
+    messages: Sequence[dict[str, Any]], left_out: Callable[[str], None], rewritten: Callable[[str], None]
+) -> list[dict[str, Any]]:
     """The messages as a chat-completions endpoint takes them; most pass as they are.
 
     Args:
         left_out: Told of what the model said that only the Responses API can take back.
+        rewritten: Told of what says the same in another form.
+
+    Raises:
+        UnsupportedParameterError: nothing is left of a message that is not the model's own.
     """
-    return [_chat_message(message, f"messages[{index}]", left_out) for index, message in enumerate(messages)]
+    written = (
+        _chat_message(message, f"messages[{index}]", left_out, rewritten) for index, message in enumerate(messages)
+    )
+    return _not_empty([message for message in written if message is not None])
 
 
-def _chat_message(message: dict[str, Any], path: str, left_out: Callable[[str], None]) -> dict[str, Any]:
+def _chat_message(
+    message: dict[str, Any], path: str, left_out: Callable[[str], None], rewritten: Callable[[str], None]
+) -> dict[str, Any] | None:
     content = message.get("content")
     if not isinstance(content, list):
         return message
@@ -43,11 +60,37 @@ def _chat_message(message: dict[str, Any], path: str, left_out: Callable[[str], 
     if all(new is old for new, old in zip(blocks, content, strict=True)):
         return message
     kept = [block for block in blocks if block is not None]
+    if not kept:
+        if any(message.get(name) for name in _SAID_BESIDE_CONTENT):
+            return {**message, "content": None}
+        _nothing_left(message["role"], path, left_out)
+        return None
     if all(block.keys() == {"type", "text"} for block in kept):
         # Some endpoints take no lists (payload fact 33), and plain text says the same.
-        text = "".join(block["text"] for block in kept)
-        return {**message, "content": text or (None if message.get("tool_calls") else "")}
+        texts = [block["text"] for block in kept if block["text"]]
+        if len(texts) > 1:
+            rewritten(f"{path}.content: its {len(texts)} texts became one, with an empty line between them")
+        return {**message, "content": "\n\n".join(texts) or (None if message.get("tool_calls") else "")}
     return {**message, "content": kept}
+
+
+def _nothing_left(role: str, path: str, left_out: Callable[[str], None]) -> None:
+    """What the model said may go missing; what is asked of it may not, whatever was dropped before."""
+    if role != "assistant":
+        raise UnsupportedParameterError(
+            f"the API of this backend carries nothing of {path}: the {role} message would be empty",
+            remedy="Leave the message out, or use a backend whose API carries its content",
+        )
+    left_out(f"{path} (nothing else is in it)")
+
+
+def _not_empty(said: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if not said:
+        raise UnsupportedParameterError(
+            "the API of this backend carries nothing of messages: the conversation would be empty",
+            remedy="Add what is asked, or use a backend whose API carries the messages",
+        )
+    return said
 
 
 def _chat_block(block: Any, path: str, left_out: Callable[[str], None]) -> Any:
@@ -78,43 +121,67 @@ def for_responses(
     Args:
         unsupported: Told of fields and blocks that its items do not have.
         left_out: Told of what the model said that only a chat-completions endpoint can take back.
+
+    Raises:
+        UnsupportedParameterError: nothing is left of a message that is not the model's own.
     """
     items: list[dict[str, Any]] = []
+    custom = [call.get("id") for message in messages for call in message.get("tool_calls") or () if _is_custom(call)]
     for index, message in enumerate(messages):
-        items.extend(_Items(f"messages[{index}]", unsupported, left_out).of(message))
-    return items
+        items.extend(_Items(f"messages[{index}]", custom, unsupported, left_out).of(message))
+    return _not_empty(items)
+
+
+def _is_custom(call: Mapping[str, Any]) -> bool:
+    return call.get("type") == "custom" and isinstance(call.get("custom"), Mapping)
 
 
 class _Items:
-    """Writes the items of one message."""
+    """Writes the items of one message; ``custom`` are the ids of all calls of custom tools."""
 
-    def __init__(self, path: str, unsupported: Report, left_out: Callable[[str], None]) -> None:
+    def __init__(self, path: str, custom: Sequence[Any], unsupported: Report, left_out: Callable[[str], None]) -> None:
         self.path = path
+        self.custom = custom
         self.unsupported = unsupported
         self.left_out = left_out
 
     def of(self, message: Mapping[str, Any]) -> list[dict[str, Any]]:
         role, content = message["role"], message.get("content")
         self._check_fields(message, role)
-        if role == "tool":
-            return [
-                {
-                    "type": "function_call_output",
-                    "call_id": message.get("tool_call_id"),
-                    "output": self._said(content, role),
-                }
-            ]
-        if role != "assistant":
-            return [{"role": role, "content": self._said(content, role)}]
-        items = [dict(block) for block in content if _taken_back(block)] if isinstance(content, list) else []
+        if role == "assistant":
+            calls = message.get("tool_calls") or ()
+            items = self._turn(content, message.get("refusal"), bool(calls))
+            items += [self._call(call, f"{self.path}.tool_calls[{i}]") for i, call in enumerate(calls)]
+            if not items:
+                _nothing_left(role, self.path, self.left_out)
+            return items
         said = self._said(content, role)
-        if isinstance(refusal := message.get("refusal"), str) and refusal:
-            said = [*([{"type": "output_text", "text": said}] if isinstance(said, str) and said else said or [])]
+        if content and not said:
+            _nothing_left(role, self.path, self.left_out)
+        if role == "tool":
+            call_id = message.get("tool_call_id")
+            kind = "custom_tool_call_output" if call_id in self.custom else "function_call_output"
+            return [{"type": kind, "call_id": call_id, "output": said}]
+        return [{"role": role, "content": said}]
+
+    def _turn(self, content: Any, refusal: Any, has_calls: bool) -> list[dict[str, Any]]:
+        """What the model said, in its order: messages, and between them the items that it takes back."""
+        if isinstance(content, str) and not refusal:
+            return [{"role": "assistant", "content": content}] if content or not has_calls else []
+        items: list[dict[str, Any]] = []
+        said: list[dict[str, Any]] = []
+        blocks = [{"type": "text", "text": content}] if isinstance(content, str) and content else content or ()
+        for index, block in enumerate(blocks):
+            if _taken_back(block):
+                if said:
+                    items.append({"role": "assistant", "content": said})
+                items.append(dict(block))
+                said = []
+            elif (written := self._block(block, "assistant", f"{self.path}.content[{index}]")) is not None:
+                said.append(written)
+        if isinstance(refusal, str) and refusal:
             said.append({"type": "refusal", "refusal": refusal})
-        if said or (said == "" and not items and not message.get("tool_calls")):
-            items.append({"role": role, "content": said})
-        calls = message.get("tool_calls") or ()
-        return items + [self._call(call, f"{self.path}.tool_calls[{i}]") for i, call in enumerate(calls)]
+        return [*items, {"role": "assistant", "content": said}] if said else items
 
     def _check_fields(self, message: Mapping[str, Any], role: str) -> None:
         known = {"role", "content"}
@@ -122,33 +189,27 @@ class _Items:
         for name in sorted(message.keys() - known):
             if message[name] is None:
                 continue
-            if name == "reasoning_content":
-                self.left_out(f"{self.path}.reasoning_content")
+            if name in _OF_THE_MODEL and role == "assistant":
+                if message[name]:  # OpenAI's models write "annotations": []
+                    self.left_out(f"{self.path}.{name}")
             else:
                 self.unsupported(f"{self.path}.{name}", "an input item has no such field")
 
     def _said(self, content: Any, role: str) -> Any:
         if not isinstance(content, list):
             return content
-        blocks = []
-        for index, block in enumerate(content):
-            path = f"{self.path}.content[{index}]"
-            if role == "assistant" and _taken_back(block):
-                continue
-            if block.get("type") == "reasoning":
+        blocks = [self._block(block, role, f"{self.path}.content[{index}]") for index, block in enumerate(content)]
+        return [block for block in blocks if block is not None]
+
+    def _block(self, block: Mapping[str, Any], role: str, path: str) -> dict[str, Any] | None:
+        match block.get("type"):
+            case "reasoning":
                 item = any(name in block for name in _REASONING_FIELDS)
                 whose = (
                     "a reasoning item without encrypted content" if item else "reasoning of a chat-completions endpoint"
                 )
                 self.left_out(f"{path} ({whose})")
-                continue
-            written = self._block(block, role, path)
-            if written is not None:
-                blocks.append(written)
-        return blocks
-
-    def _block(self, block: Mapping[str, Any], role: str, path: str) -> dict[str, Any] | None:
-        match block.get("type"):
+                return None
             case kind if role == "assistant" and kind not in (*_TEXT_BLOCKS, "refusal"):
                 self.left_out(f"{path} (type {kind!r} of a chat-completions endpoint)")
                 return None
@@ -180,8 +241,12 @@ class _Items:
             self.unsupported(f"{path}.{name}", f"an input_{content.removesuffix('_url')} block has no such field")
 
     def _call(self, call: Mapping[str, Any], path: str) -> dict[str, Any]:
-        for name in sorted(call.keys() - {"id", "type", "function", "index"}):
+        custom = call["custom"] if _is_custom(call) else None
+        for name in sorted(call.keys() - {"id", "type", "index", "function" if custom is None else "custom"}):
             self.left_out(f"{path}.{name}")
+        if custom is not None:
+            named = {"name": custom.get("name"), "input": custom.get("input", "")}
+            return {"type": "custom_tool_call", "call_id": call.get("id"), **named}
         function = call.get("function") or {}
         return {
             "type": "function_call",

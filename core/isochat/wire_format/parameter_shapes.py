@@ -5,28 +5,44 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+# Chat completions put what these are under a field of the type's name; the Responses API beside the type.
+_NESTED = ("function", "custom", "grammar", "allowed_tools")
+
 
 def flat_tools(tools: Sequence[Any]) -> list[Any]:
-    """Tools without their ``function`` level; tools of other types as they are.
+    """Functions and custom tools without their second level; tools of other types as they are.
 
     ``strict`` is sent as false where the caller gave none: the Responses API takes its absence for true, chat
     completions for false, and a strict schema refuses what the other accepts.
     """
-    flat: list[Any] = []
-    for tool in tools:
-        function = tool.get("function") if isinstance(tool, Mapping) else None
-        if isinstance(function, Mapping) and tool.get("type") == "function":
-            beside = {name: value for name, value in tool.items() if name != "function"}
-            flat.append({**beside, **function, "strict": function.get("strict") or False})
-        else:
-            flat.append(tool)
-    return flat
+    return [_flat_tool(tool) for tool in tools]
 
 
 def flat_tool_choice(choice: Any) -> Any:
-    """A function named without its ``function`` level; words as they are."""
-    function = choice.get("function") if isinstance(choice, Mapping) else None
-    return {"type": "function", "name": function.get("name")} if isinstance(function, Mapping) else choice
+    """The tool or tools named, without their second level; words as they are."""
+    flat = _flat(choice)
+    if flat is choice:
+        return choice
+    if isinstance(flat.get("tools"), list | tuple):
+        return {**flat, "tools": [_flat(tool) for tool in flat["tools"]]}
+    return {"type": flat["type"], "name": flat.get("name")}
+
+
+def _flat_tool(tool: Any) -> Any:
+    flat = _flat(tool)
+    if flat is tool:
+        return tool
+    if flat["type"] == "function":
+        return {**flat, "strict": flat.get("strict") or False}
+    return {**flat, "format": _flat(flat["format"])} if "format" in flat else flat
+
+
+def _flat(value: Any) -> Any:
+    kind = value.get("type", "function") if isinstance(value, Mapping) else None
+    inner = value.get(kind) if kind in _NESTED else None
+    if not isinstance(inner, Mapping):
+        return value
+    return {**{name: item for name, item in value.items() if name != kind}, **inner, "type": kind}
 
 
 def text_format(response_format: Mapping[str, Any]) -> Mapping[str, Any]:

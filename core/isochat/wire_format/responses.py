@@ -29,6 +29,7 @@ from isochat.wire_format.json_text import type_name
 from isochat.wire_format.usage import read_usage
 
 _NO_META = Meta()
+_OUTPUTS = ("function_call_output", "custom_tool_call_output")
 _INCOMPLETE: dict[str, FinishReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
@@ -62,7 +63,7 @@ def _read_output(output: Sequence[Any]) -> tuple[Message, Any]:
     calls: list[ToolCall] = []
     content: str | None = None
     logprobs: list[Any] = []
-    answered = {_call_id(item) for item in output if _type(item) == "function_call_output"} - {None}
+    answered = {_call_id(item) for item in output if _type(item) in _OUTPUTS} - {None}
     for index, item in enumerate(output):
         path = f"output[{index}]"
         match _type(item):
@@ -79,10 +80,13 @@ def _read_output(output: Sequence[Any]) -> tuple[Message, Any]:
                 parts.extend(read_reasoning(item, path))
             case "function_call" if _call_id(item) not in answered:
                 calls.append(_read_call(item, path))
+            case "custom_tool_call" if _call_id(item) not in answered:
+                calls.append(_read_custom_call(item, path))
             case None:
                 raise BadResponseError(f"{path} is {type_name(item)}; expected an item with a type")
             case kind:
-                parts.append(OtherPart(kind, {k: v for k, v in item.items() if k != "type"}, wire=item))
+                data = {k: v for k, v in item.items() if k != "type"}
+                parts.append(OtherPart(kind, data, wire={**item, "type": kind}))
     if content == "" and calls:
         content = None
     message = Message(
@@ -113,6 +117,20 @@ def _read_call(item: dict[str, Any], path: str) -> ToolCall:
         id=_call_id(item),
         function=Function(name, arguments_text(arguments)),
         extra={k: v for k, v in item.items() if k not in known},
+    )
+
+
+def _read_custom_call(item: dict[str, Any], path: str) -> ToolCall:
+    name, text = item.get("name"), arguments_text(item.get("input"))
+    if not isinstance(name, str):
+        raise BadResponseError(f"{path} is a custom_tool_call without a name")
+    known = ("id", "call_id", "type", "name", "input", "status")
+    return ToolCall(
+        id=_call_id(item),
+        type="custom",
+        function=Function(name, text),
+        # As chat completions write it: this is what goes back.
+        extra={**{k: v for k, v in item.items() if k not in known}, "custom": {"name": name, "input": text}},
     )
 
 
