@@ -15,7 +15,7 @@ from isochat.backend import Backend, Capabilities
 from isochat.call import Call, with_usage, without_stream_options
 from isochat.config.settings import BY_NAME, Settings, resolve
 from isochat.connections import Connections
-from isochat.errors import ConfigurationError, UnsupportedParameterError
+from isochat.errors import ConfigurationError, InvalidInputError, UnsupportedParameterError
 from isochat.messages import Messages
 from isochat.parameters import UNSET, ChatParams
 from isochat.policy import RetryPolicy
@@ -25,6 +25,7 @@ from isochat.routes import check_route, choose_route
 from isochat.streaming.streams import AsyncChatStream, ChatStream
 from isochat.text_safety import check_endpoint, check_headers
 from isochat.transport.deadline import Clock, SystemClock
+from isochat.wire_format.json_text import type_name
 
 _DEFAULT_BACKEND = "rest"
 
@@ -247,6 +248,8 @@ class Client:
     def _begin(self, messages: Messages, stream: bool, given: dict[str, Any]) -> Call:
         if self._closed:
             raise ConfigurationError("this client is closed", remedy="Make a new one")
+        if not isinstance(stream, bool):
+            raise InvalidInputError(f"stream is {type_name(stream)}; expected a boolean")
         if stream and not self.capabilities.streaming:
             raise UnsupportedParameterError(
                 f"the backend {self._backend_class.name!r} does not stream", remedy="Leave stream=True out"

@@ -113,7 +113,7 @@ PARAMETERS: dict[str, tuple[dict[str, Any], type[isochat.ChatError], str]] = {
     "deadline of NaN": ({"deadline": math.nan}, isochat.InvalidInputError, "deadline is nan"),
     "deadline of text": ({"deadline": "5"}, isochat.InvalidInputError, "deadline is '5'"),
     "max_retries below zero": ({"max_retries": -1}, isochat.InvalidInputError, "max_retries is -1"),
-    "stream": ({"stream": True}, isochat.InvalidInputError, "stream=True"),
+    "stream": ({"stream": "yes"}, isochat.InvalidInputError, "stream is"),
 }
 
 
