@@ -14,7 +14,11 @@ class OpenAIChat(OpenAIBackend):
 
     name: ClassVar[str] = "openai-chat"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        api="chat-completions", surface="chat/completions", routes=("serving-endpoints", "ai-gateway")
+        api="chat-completions",
+        surface="chat/completions",
+        routes=("serving-endpoints", "ai-gateway"),
+        streaming=True,
+        asynchronous="native",
     )
     client_call: ClassVar[str] = "chat.completions.create"
 

@@ -1,22 +1,26 @@
 """How is the OpenAI client made and asked? Shared by its two APIs, which differ in one attribute.
 
 Asked by ``with_raw_response.create``: building and sending are the same code as ``create``, and the client's typed
-object is parsed from the same bytes when ``meta.native`` is read.
+object is parsed from the same bytes when ``meta.native`` is read. A stream is asked for by ``create(stream=True)``
+itself, which returns before it reads: its stream object is dropped unread, the bytes are isochat's to read.
 """
 
 from __future__ import annotations
 
 import inspect
+import threading
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from isochat.backend import Backend, Reply, Setup
 from isochat.request import Request
-from isochat_adapters.httpx_transport import carried_by, client_over_the_wire
+from isochat_adapters.httpx_transport import async_client_over_the_wire, carried_by, client_over_the_wire
 from isochat_adapters.openai_objects import without_warnings
 
 if TYPE_CHECKING:
+    from isochat.transport.async_wire import AsyncWire
+    from isochat.transport.exchange import Exchange
     from isochat.transport.wire import Wire
 
 # Arguments of create() that are no part of the body.
@@ -32,20 +36,40 @@ class OpenAIBackend(Backend):
         super().__init__(setup)
         import openai
 
-        self._client = openai.OpenAI(
+        self._client = self._own(openai.OpenAI, client_over_the_wire(openai))
+        api = self.api_of(self._client)
+        self._create = api.with_raw_response.create
+        self._create_stream = api.create
+        self._named = frozenset(inspect.signature(api.create).parameters) - _NOT_IN_BODY
+        self._lock = threading.Lock()
+        self._async_api: Any = None
+
+    def _own(self, client_class: type[Any], http_client: Any) -> Any:
+        client = client_class(
             # Never sent: the wire authenticates. A placeholder keeps OPENAI_API_KEY from being read in its place.
             api_key="isochat",
-            base_url=setup.api_base,
+            base_url=self.setup.api_base,
             max_retries=0,
             timeout=None,
-            http_client=client_over_the_wire(openai),
+            http_client=http_client,
         )
         # OPENAI_CUSTOM_HEADERS belongs to another service; no argument keeps the constructor from reading it. This
         # client is isochat's alone.
-        self._client._custom_headers = {}
-        api = self.api_of(self._client)
-        self._create = api.with_raw_response.create
-        self._named = frozenset(inspect.signature(api.create).parameters) - _NOT_IN_BODY
+        client._custom_headers = {}
+        return client
+
+    def _asynchronous(self) -> Any:
+        """The API of an ``AsyncOpenAI``. It is bound to no loop: connections are the wire's."""
+        if self._async_api is None:
+            import openai
+
+            with self._lock:
+                if self._async_api is None:
+                    client = self._own(openai.AsyncOpenAI, async_client_over_the_wire(openai))
+                    # It would look for the platform's name, a header, in a thread of the loop's executor.
+                    client._platform = self._client.platform_headers().get("X-Stainless-OS")
+                    self._async_api = self.api_of(client)
+        return self._async_api
 
     @staticmethod
     @abstractmethod
@@ -53,17 +77,39 @@ class OpenAIBackend(Backend):
         """The client's attribute that speaks this API."""
 
     def complete(self, request: Request, wire: Wire) -> Reply:
+        with carried_by(wire):
+            raw = self._create(**self._asked(request, wire))
+        return self._reply(wire, raw.parse)
+
+    def stream(self, request: Request, wire: Wire) -> None:
+        with carried_by(wire):
+            self._create_stream(**self._asked(request, wire), stream=True)
+
+    async def acomplete(self, request: Request, wire: AsyncWire) -> Reply:
+        create: Callable[..., Awaitable[Any]] = self._asynchronous().with_raw_response.create
+        with carried_by(wire):
+            raw = await create(**self._asked(request, wire))
+        return self._reply(wire, raw.parse)
+
+    async def astream(self, request: Request, wire: AsyncWire) -> None:
+        create: Callable[..., Awaitable[Any]] = self._asynchronous().create
+        with carried_by(wire):
+            await create(**self._asked(request, wire), stream=True)
+
+    def _asked(self, request: Request, wire: Exchange) -> dict[str, Any]:
+        """The arguments of ``create``."""
+        wire.client_call = self.client_call
         named = {name: value for name, value in request.body.items() if name in self._named}
         # What create() has no argument for goes in by its documented way, extra_body.
         extra = {name: value for name, value in request.body.items() if name not in self._named}
-        wire.client_call = self.client_call
-        with carried_by(wire):
-            raw = self._create(model=request.endpoint, **named, extra_body=extra or None)
+        return {"model": request.endpoint, **named, "extra_body": extra or None}
+
+    def _reply(self, wire: Exchange, parse: Callable[[], Any]) -> Reply:
         return Reply(
             status=wire.status or 0,
             headers=wire.headers,
             body=wire.body or b"",
-            native=lambda: without_warnings(raw.parse()),
+            native=lambda: without_warnings(parse()),
             client_call=self.client_call,
         )
 

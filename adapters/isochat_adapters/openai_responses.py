@@ -14,7 +14,11 @@ class OpenAIResponses(OpenAIBackend):
 
     name: ClassVar[str] = "openai-responses"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        api="responses", surface="responses", routes=("serving-endpoints", "ai-gateway")
+        api="responses",
+        surface="responses",
+        routes=("serving-endpoints", "ai-gateway"),
+        streaming=True,
+        asynchronous="native",
     )
     client_call: ClassVar[str] = "responses.create"
 

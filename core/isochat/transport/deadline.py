@@ -6,12 +6,13 @@ monotonic and injectable; nothing here reads the wall clock.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from isochat.errors import ChatTimeoutError, ConnectError, Phase
 
@@ -91,31 +92,87 @@ class Deadline:
         """
         places = _places
         if not places.acquire(timeout=self.left(phase, at_most)):
-            raise ConnectError(
-                "eight name lookups or logins of this process still hang",
-                remedy="Check the resolver and the login of the host, then call again",
-            )
-        outcome: list[tuple[bool, T | BaseException]] = []
+            raise _no_place()
+        outcome: list[tuple[bool, Any]] = []
         done = threading.Event()
 
-        def task() -> None:
-            try:
-                outcome.append((True, work()))
-            except BaseException as error:  # handed to the waiting thread, whatever it is
-                outcome.append((False, error))
-            finally:
-                places.release()
-                done.set()
+        def finish(worked: bool, value: Any) -> None:
+            outcome.append((worked, value))
+            places.release()
+            done.set()
 
-        threading.Thread(target=task, name=f"isochat-{phase}", daemon=True).start()
+        _start(work, phase, finish)
         if not done.wait(self.left(phase, at_most)):
             if self.clock.monotonic() < self.at:
-                raise ChatTimeoutError(f"no answer within {at_most:g} s in phase {phase!r}", phase=phase)
+                raise _no_answer(phase, at_most)
             raise self.passed(phase)
         worked, value = outcome[0]
         if worked:
-            return value  # type: ignore[return-value]
-        raise value  # type: ignore[misc]
+            return value  # type: ignore[no-any-return]
+        raise value
+
+
+async def run_beside_loop(work: Callable[[], T], phase: Phase, at_most: float) -> T:
+    """Do ``work`` that cannot be interrupted as :meth:`Deadline.run` does, without holding up the event loop.
+
+    Whoever waits for it keeps a deadline of its own; ``at_most`` ends the waiting of all.
+    """
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[T] = loop.create_future()
+    places = _places
+
+    def hand_over(worked: bool, value: Any) -> None:
+        if not outcome.done():  # else nobody waits for it any more
+            if worked:
+                outcome.set_result(value)
+            else:
+                outcome.set_exception(value)
+
+    def finish(worked: bool, value: Any) -> None:
+        try:
+            loop.call_soon_threadsafe(hand_over, worked, value)
+        except RuntimeError:
+            pass  # the loop has ended
+
+    def placed() -> T:
+        if not places.acquire(timeout=at_most):
+            raise _no_place()
+        try:
+            return work()
+        finally:
+            places.release()
+
+    _start(placed, phase, finish)
+    try:
+        async with asyncio.timeout(at_most):
+            return await outcome
+    except TimeoutError:
+        raise _no_answer(phase, at_most) from None
+
+
+def _start(work: Callable[[], Any], phase: Phase, finish: Callable[[bool, Any], None]) -> None:
+    def task() -> None:
+        try:
+            value = work()
+        except BaseException as error:  # handed to whoever waits, whatever it is
+            finish(False, error)
+        else:
+            finish(True, value)
+
+    threading.Thread(target=task, name=f"isochat-{phase}", daemon=True).start()
+
+
+def _no_place() -> ConnectError:
+    return ConnectError(
+        "eight name lookups or logins of this process still hang",
+        remedy="Check the resolver and the login of the host, then call again",
+    )
+
+
+def _no_answer(phase: Phase, at_most: float) -> ChatTimeoutError:
+    return ChatTimeoutError(
+        f"no answer within {at_most:g} s in phase {phase!r}", phase=phase, retryable=phase == "connect"
+    )
 
 
 # What select() takes as a timeout has an end; nobody waits for eleven days.

@@ -192,7 +192,7 @@ class Exchange:
 
     def out_of_time(self) -> ChatTimeoutError:
         """The error for a read or write that took longer than :meth:`time_left`."""
-        if self.deadline.clock.monotonic() >= self.deadline.at:
+        if self.deadline.clock.monotonic() >= self.deadline.at or self.phase not in ("connect", "body"):
             return self.deadline.passed(self.phase)
         if self.phase == "body":
             return self._fell_silent()

@@ -27,11 +27,7 @@ def transport_error(error: Exception, phase: Phase) -> ChatError:
     if isinstance(error, ChatError):
         return error
     if isinstance(error, u3.EmptyPoolError):
-        return ChatTimeoutError(
-            "every connection of the pool was busy until the deadline",
-            phase="pool",
-            remedy="Raise max_connections=, or close streams that are no longer read",
-        )
+        return pool_is_busy()
     if isinstance(error, u3.NameResolutionError):
         return ConnectError(str(error), remedy="Check the host name and the resolver")
     if phase != "connect" and isinstance(error, u3.SSLError) and "ALERT" not in str(error):
@@ -63,6 +59,15 @@ def transport_error(error: Exception, phase: Phase) -> ChatError:
     if isinstance(error, OSError | u3.HTTPError | http.client.HTTPException):
         return ConnectionLostError(f"the connection was lost in phase {phase!r}: {cause}")
     return ProtocolError(f"the reply could not be read: {type(error).__name__}: {error}")
+
+
+def pool_is_busy() -> ChatTimeoutError:
+    """The error for a deadline that passed in the queue for a connection."""
+    return ChatTimeoutError(
+        "every connection of the pool was busy until the deadline",
+        phase="pool",
+        remedy="Raise max_connections=, or close streams that are no longer read",
+    )
 
 
 def _caused_by(error: BaseException, kind: type[BaseException]) -> bool:

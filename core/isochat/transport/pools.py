@@ -11,13 +11,14 @@ import ssl
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
+from urllib.parse import urlsplit
 
 import urllib3
 
 from isochat.errors import ConfigurationError
 from isochat.transport.connection import HttpPool, HttpsPool
+from isochat.transport.proxies import Proxies, Proxy
+from isochat.transport.tls import trusting
 
 if TYPE_CHECKING:
     from isochat.transport.wire import Wire
@@ -42,7 +43,7 @@ class Pools:
         self._max_connections = max_connections
         self._ca_bundle = ca_bundle
         self._trust_env = trust_env
-        self._proxies: Mapping[str, str] = getproxies_environment() if trust_env else {}
+        self._proxies = Proxies(trust_env)
         self._tls: ssl.SSLContext | None = None
         self._lock = threading.Lock()
         self._pools: dict[tuple[str, str, int | None], urllib3.HTTPConnectionPool] = {}
@@ -81,19 +82,11 @@ class Pools:
             with self._lock:
                 pool = self._pools.get(key)
                 if pool is None:
-                    manager = self._new_manager(scheme, self._proxy_for(scheme, host, port))
+                    manager = self._new_manager(scheme, self._proxies.way_to(scheme, host, port))
                     pool = self._pools[key] = manager.connection_from_host(host, port, scheme)
         return pool
 
-    def _proxy_for(self, scheme: str, host: str, port: int | None) -> str | None:
-        # Plain http goes to loopback only (or is allowed by name), where a proxy has no business.
-        if scheme != "https" or not self._proxies:
-            return None
-        if proxy_bypass_environment(f"{host}:{port}" if port else host, dict(self._proxies)):
-            return None
-        return self._proxies.get("https") or self._proxies.get("all")
-
-    def _new_manager(self, scheme: str, proxy: str | None) -> urllib3.PoolManager:
+    def _new_manager(self, scheme: str, proxy: Proxy | None) -> urllib3.PoolManager:
         options: dict[str, Any] = {
             "maxsize": self._max_connections or _KEPT_CONNECTIONS,
             "block": self._max_connections is not None,
@@ -104,21 +97,12 @@ class Pools:
         manager.pool_classes_by_scheme = dict(_POOL_CLASSES)
         return manager
 
-    def _through(self, proxy: str, options: dict[str, Any]) -> urllib3.ProxyManager:
-        url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        headers = {}
-        if url.username is not None:
-            login = f"{unquote(url.username)}:{unquote(url.password or '')}"
-            headers = dict(urllib3.make_headers(proxy_basic_auth=login))
+    def _through(self, proxy: Proxy, options: dict[str, Any]) -> urllib3.ProxyManager:
         try:
             return urllib3.ProxyManager(
-                f"{url.scheme}://{url.netloc.rpartition('@')[2]}",
-                proxy_headers=headers,
-                proxy_ssl_context=self._tls_context(),
-                **options,
+                proxy.url, proxy_headers=proxy.headers, proxy_ssl_context=self._tls_context(), **options
             )
         except (ValueError, urllib3.exceptions.HTTPError):
-            # Not its own text: the URL may hold a password.
             raise ConfigurationError(
                 "HTTPS_PROXY (or ALL_PROXY) is not a proxy's URL",
                 remedy="Write it as http://HOST:PORT, or set trust_env=False",
@@ -126,32 +110,5 @@ class Pools:
 
     def _tls_context(self) -> ssl.SSLContext:
         if self._tls is None:
-            self._tls = _trusting(self._ca_bundle, self._trust_env)
+            self._tls = trusting(self._ca_bundle, self._trust_env)
         return self._tls
-
-
-def _trusting(ca_bundle: str | None, trust_env: bool) -> ssl.SSLContext:
-    source, path = "ca_bundle", ca_bundle
-    if path is None and trust_env:
-        source, path = next(
-            ((n, os.environ[n]) for n in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE") if os.environ.get(n)),
-            (source, None),
-        )
-    if path is None:
-        if trust_env:
-            return ssl.create_default_context()
-        # The default context reads SSL_CERT_FILE through OpenSSL; the compiled-in paths do not.
-        paths = ssl.get_default_verify_paths()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        file, folder = paths.openssl_cafile, paths.openssl_capath
-        context.load_verify_locations(file if os.path.isfile(file) else None, folder if os.path.isdir(folder) else None)
-        return context
-    try:
-        if os.path.isdir(path):
-            return ssl.create_default_context(capath=path)
-        return ssl.create_default_context(cafile=path)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(
-            f"the certificate file of {source} cannot be used: {path}: {error}",
-            remedy="Name a PEM file that can be read",
-        ) from None

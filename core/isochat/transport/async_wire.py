@@ -1,0 +1,107 @@
+"""How does one attempt go over the wire on an event loop? By aiohttp, one request and no more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from isochat.errors import ChatError, ChatTimeoutError, Phase, ResponseTooLargeError
+from isochat.transport import async_failures, failures
+from isochat.transport.async_connection import under_way
+from isochat.transport.async_reply import AsyncIncomingReply
+from isochat.transport.deadline import Deadline
+from isochat.transport.exchange import Exchange
+
+if TYPE_CHECKING:
+    from isochat.transport.async_connection import Connection
+    from isochat.transport.async_pools import AsyncPools
+
+# A loop's timer may ring a clock tick early, when the deadline has not quite passed.
+_TICK = 0.001
+# http.client's own limit, so that both wires refuse the same heads.
+_MOST_HEADERS = 100
+
+
+class AsyncWire(Exchange):
+    """One attempt over aiohttp. Cancelling it closes its connection at once.
+
+    Args:
+        pools: The sessions of the client object.
+        options: As :class:`~isochat.transport.exchange.Exchange` takes them.
+    """
+
+    incoming: AsyncIncomingReply | None
+
+    def __init__(self, pools: AsyncPools, deadline: Deadline, **options: Any) -> None:
+        super().__init__(deadline, **options)
+        self._pools = pools
+        self._alarm: asyncio.Timeout | None = None
+        self.connection: Connection | None = None
+
+    async def send(self, method: str, url: str, headers: Iterable[tuple[str, str]], body: bytes) -> AsyncIncomingReply:
+        """Send the one request of this attempt and wait for the reply's headers.
+
+        Raises:
+            ConfigurationError: this attempt has sent its request already.
+            TransportError, ChatTimeoutError, ResponseTooLargeError: no usable reply came.
+        """
+        self.begin(method, url, headers, body)
+        token = under_way.set(self)
+        alarm: asyncio.Timeout | None = None
+        reply: AsyncIncomingReply | None = None
+        try:
+            self._alarm = alarm = self.alarm(self.deadline.left(self.phase))
+            async with alarm:
+                raw = await self._pools.request(self)
+            reply = AsyncIncomingReply(raw, self)
+            if len(reply.headers) > _MOST_HEADERS:
+                raise ResponseTooLargeError(f"the reply's head has more than {_MOST_HEADERS} lines")
+            self.take_head(reply.status, reply.reason, reply.headers)
+        except BaseException as error:
+            if reply is not None:
+                reply.close()
+            if alarm is not None and alarm.expired() and isinstance(error, TimeoutError):
+                error = self.out_of_time()
+            raise self.failed(error) from self.cause_of(error)
+        finally:
+            under_way.reset(token)
+        return reply
+
+    async def exchange(self, method: str, url: str, headers: Iterable[tuple[str, str]], body: bytes) -> bytes:
+        """Send the request and read the whole reply; the body also stays in :attr:`body`.
+
+        Of a stream nothing is read: :attr:`incoming` is its reply, and ``b""`` is returned.
+        """
+        reply = await self.send(method, url, headers, body)
+        if self.left_open:
+            self.incoming = reply
+            return b""
+        pieces: list[bytes] = []
+        try:
+            while piece := await reply.read1():
+                pieces.append(piece)
+        except Exception as error:
+            if not self.forgives(error):
+                raise
+        finally:
+            reply.close()
+        return self.take_body(pieces)
+
+    def alarm(self, seconds: float | None) -> asyncio.Timeout:
+        """A timeout of ``seconds``, for ``async with``."""
+        return asyncio.timeout(None if seconds is None else seconds + _TICK)
+
+    def enter(self, phase: Phase) -> None:
+        """Go over to ``phase``, whose own limit of time holds from here on."""
+        self.phase = phase
+        seconds = self.time_left()
+        if self._alarm is not None:
+            now = asyncio.get_running_loop().time()
+            self._alarm.reschedule(None if seconds is None else now + seconds + _TICK)
+
+    def out_of_time(self) -> ChatTimeoutError:
+        return failures.pool_is_busy() if self.phase == "pool" else super().out_of_time()
+
+    def translated(self, error: Exception) -> ChatError:
+        return async_failures.transport_error(error, self.phase)
