@@ -281,6 +281,30 @@ def test_a_model_that_only_answers_streams_by_itself(send: Send, kind: str) -> N
     assert same_but_for_identity(fold(events(streamed.data))) == same_but_for_identity(plain)
 
 
+def test_a_model_may_stream_by_any_async_iterator(send: Send) -> None:
+    class Iterating:
+        """An iterator that has no `aclose`."""
+
+        def __init__(self, pieces: list[Piece]) -> None:
+            self._pieces = iter(pieces)
+
+        def __aiter__(self) -> Iterating:
+            return self
+
+        async def __anext__(self) -> Piece:
+            for piece in self._pieces:
+                return piece
+            raise StopAsyncIteration
+
+    class Foreign(Scripted):
+        def stream(self, prompt: Prompt) -> Any:
+            return Iterating([TextPiece("a"), TokenUsage(1, 1), FinishPiece("stop")])
+
+    with Workspace([Endpoint("f", Foreign())]) as workspace:
+        streamed = send(workspace, "POST", "/serving-endpoints/f/invocations", {**ASK, "stream": True})
+    assert fold(events(streamed.data))["choices"][0]["message"]["content"] == "a"
+
+
 def test_pieces_are_single_words() -> None:
     answer = Answer((AnswerChoice("one  two\nthree ", "stop"),), TokenUsage(1, 3))
     pieces = list(cut_into_pieces(answer))

@@ -221,15 +221,32 @@ def test_the_head_arrives_before_the_first_piece_and_a_blocked_source_blocks_nob
         quick.close()
 
 
-def test_a_source_that_fails_cuts_the_reply_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+class FailsForGood(BaseException):
+    """As a test framework's own: no Exception."""
+
+
+@pytest.mark.parametrize("failure", [OSError("disk"), FailsForGood("disk")], ids=type)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_source_that_fails_cuts_the_reply_and_is_logged(
+    caplog: pytest.LogCaptureFixture, failure: BaseException, at_once: bool
+) -> None:
     def failing() -> Iterator[bytes]:
-        yield b"one"
-        raise OSError("disk")
+        if not at_once:
+            yield b"one"
+        raise failure
 
     with serving(StreamReply(pieces=failing)) as workspace:
         received, _ = raw_answer(workspace)
+    assert received.partition(b"\r\n\r\n")[2] == (b"" if at_once else b"3\r\none\r\n")
+    assert f"{type(failure).__name__}: disk" in caplog.text
+
+
+@pytest.mark.parametrize("wrong", [None, "text", 7])
+def test_a_piece_that_is_no_bytes_cuts_the_reply(caplog: pytest.LogCaptureFixture, wrong: Any) -> None:
+    with serving(StreamReply(pieces=lambda: iter([b"one", wrong]))) as workspace:
+        received, _ = raw_answer(workspace)
     assert received.partition(b"\r\n\r\n")[2] == b"3\r\none\r\n"
-    assert "OSError: disk" in caplog.text
+    assert "a piece of a streamed reply failed" in caplog.text
 
 
 @pytest.mark.parametrize("leaving", ["close", "reset"])
