@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from .http_reply import ServiceError, json_bytes
@@ -39,12 +38,16 @@ async def begin(pieces: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
     return _first_and_rest(first, pieces)
 
 
-async def _first_and_rest(first: Piece | None, rest: Any) -> AsyncIterator[Piece]:
-    async with aclosing(rest):
+async def _first_and_rest(first: Piece | None, rest: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
+    try:
         if first is not None:
             yield first
             async for piece in rest:
                 yield piece
+    finally:
+        # A model of somebody else's may give an iterator that cannot be closed.
+        if isinstance(rest, AsyncGenerator):
+            await rest.aclose()
 
 
 def error_within(error: Exception) -> ServiceError:

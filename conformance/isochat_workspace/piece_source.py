@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import queue
 import threading
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from .stream_reply import Pieces
 
@@ -40,7 +41,7 @@ class _IteratorThread:
     def __init__(self, iterable: Iterable[bytes]) -> None:
         self._iterable = iterable
         self._loop = asyncio.get_running_loop()
-        self._wanted: queue.SimpleQueue[asyncio.Future[bytes | None] | None] = queue.SimpleQueue()
+        self._wanted: queue.SimpleQueue[asyncio.Future[Any] | None] = queue.SimpleQueue()
         self._busy = False
         self._over = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="isochat-workspace-pieces", daemon=True)
@@ -50,14 +51,16 @@ class _IteratorThread:
         return self
 
     async def __anext__(self) -> bytes:
-        item: asyncio.Future[bytes | None] = self._loop.create_future()
+        wanted: asyncio.Future[Any] = self._loop.create_future()
         self._busy = True
-        self._wanted.put(item)
-        piece = await item
+        self._wanted.put(wanted)
+        piece = await wanted
         self._busy = False
-        if piece is None:
+        if piece is _END:
             raise StopAsyncIteration
-        return piece
+        if isinstance(piece, _Failed):
+            raise RuntimeError("the source of the pieces failed") from piece.error
+        return cast(bytes, piece)
 
     async def aclose(self) -> None:
         """End the thread and close the iterator on it. Where it blocks, that happens once it goes on."""
@@ -69,12 +72,14 @@ class _IteratorThread:
     def _run(self) -> None:
         iterator: Iterator[bytes] | None = None
         try:
-            while (item := self._wanted.get()) is not None:
+            while (wanted := self._wanted.get()) is not None:
+                piece: Any
                 try:
                     iterator = iter(self._iterable) if iterator is None else iterator
-                    self._on_loop(_settle, item, next(iterator, None), None)
-                except Exception as error:  # noqa: BLE001 - handed to whoever awaits the piece
-                    self._on_loop(_settle, item, None, error)
+                    piece = next(iterator, _END)
+                except BaseException as error:  # noqa: BLE001 - whoever awaits the piece has to hear of any end
+                    piece = _Failed(error)
+                self._on_loop(_settle, wanted, piece)
             if (close := getattr(iterator, "close", None)) is not None:
                 close()
         finally:
@@ -85,10 +90,14 @@ class _IteratorThread:
             self._loop.call_soon_threadsafe(call, *arguments)
 
 
-def _settle(item: asyncio.Future[bytes | None], piece: bytes | None, error: Exception | None) -> None:
-    if item.done():  # the client left while the iterator blocked
-        return
-    if error is not None:
-        item.set_exception(error)
-    else:
-        item.set_result(piece)
+_END = object()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Failed:
+    error: BaseException
+
+
+def _settle(wanted: asyncio.Future[Any], piece: object) -> None:
+    if not wanted.done():  # it is, where the client left while the iterator blocked
+        wanted.set_result(piece)

@@ -47,6 +47,7 @@ from isochat.errors import (
 from isochat.hookspecs import API_VERSION, hookimpl
 from isochat.parameters import UNSET, ChatParams
 from isochat.plugins import BackendInfo, backends
+from isochat.policy import RetryBudget
 from isochat.request import Request
 from isochat.results import (
     ChatResult,
@@ -114,6 +115,7 @@ __all__ = [
     "Request",
     "RequestTooLargeError",
     "ResponseTooLargeError",
+    "RetryBudget",
     "ServerError",
     "Setup",
     "StatusError",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from isochat.attempt import Opened
-from isochat.errors import BadRequestError, ChatError, located
+from isochat.errors import AuthenticationError, BadRequestError, ChatError, located
 from isochat.observing import log_attempt
 from isochat.policy import RetryPolicy
 from isochat.request import Options, Request
@@ -46,6 +46,8 @@ class Call:
         self.clock = clock
         self.attempts = 0
         self._policy = policy
+        self._logged_in_again = False
+        policy.budget.earn()
         self._tries = 0  # a login that fails is a try without a request
 
     def begin_try(self) -> Deadline:
@@ -65,6 +67,13 @@ class Call:
         if self._left_out_stream_options(error):
             return 0.0
         return self._policy.pause(error, self._tries, self.options.max_retries, self.deadline)
+
+    def may_log_in_again(self, error: ChatError) -> bool:
+        """Whether ``error`` says that the login has run out, and this call has not renewed it yet."""
+        if self._logged_in_again or not isinstance(error, AuthenticationError) or error.status_code != 401:
+            return False
+        self._logged_in_again = True
+        return True
 
     def locate(self, error: ChatError) -> ChatError:
         """Say in ``error`` where and when it happened."""

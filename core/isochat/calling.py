@@ -7,6 +7,7 @@ answer; a stream is handed out with its first attempt that opens one, and is nev
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from isochat.attempt import acarry, aopen_stream, carry, open_stream, read_result
@@ -29,6 +30,7 @@ def complete(call: Call, connections: Connections) -> ChatResult:
     """
     while True:
         wire: Exchange | None = None
+        credentials: Mapping[str, str] = {}
         try:
             backend, credentials = connections.ready(call.begin_try())
             wire = call.sending(carrier := connections.wire(call, credentials))
@@ -37,7 +39,9 @@ def complete(call: Call, connections: Connections) -> ChatResult:
         except ChatError as error:
             pause = call.pause_after(error, wire)
             if pause is None:
-                raise
+                if not (call.may_log_in_again(error) and connections.renew_login(credentials, call.deadline)):
+                    raise
+                continue
         call.clock.sleep(pause)
 
 
@@ -49,6 +53,7 @@ def stream(call: Call, connections: Connections) -> ChatStream:
     """
     while True:
         wire: Exchange | None = None
+        credentials: Mapping[str, str] = {}
         try:
             backend, credentials = connections.ready(call.begin_try())
             wire = call.sending(carrier := connections.wire(call, credentials, streaming=True))
@@ -58,7 +63,9 @@ def stream(call: Call, connections: Connections) -> ChatStream:
         except ChatError as error:
             pause = call.pause_after(error, wire)
             if pause is None:
-                raise
+                if not (call.may_log_in_again(error) and connections.renew_login(credentials, call.deadline)):
+                    raise
+                continue
         call.clock.sleep(pause)
 
 
@@ -66,6 +73,7 @@ async def acomplete(call: Call, connections: Connections, *, native: bool) -> Ch
     """As :func:`complete`, on the running loop: natively, or in a thread."""
     while True:
         wire: Exchange | None = None
+        credentials: Mapping[str, str] = {}
         try:
             backend, credentials = await connections.aready(call.begin_try())
             if native:
@@ -79,7 +87,9 @@ async def acomplete(call: Call, connections: Connections, *, native: bool) -> Ch
         except ChatError as error:
             pause = call.pause_after(error, wire)
             if pause is None:
-                raise
+                if not (call.may_log_in_again(error) and await connections.arenew_login(credentials, call.deadline)):
+                    raise
+                continue
         await call.clock.asleep(pause)
 
 
@@ -87,6 +97,7 @@ async def astream(call: Call, connections: Connections, *, native: bool) -> Asyn
     """As :func:`stream`, on the running loop: natively, or each read in a thread."""
     while True:
         wire: Exchange | None = None
+        credentials: Mapping[str, str] = {}
         try:
             backend, credentials = await connections.aready(call.begin_try())
             if native:
@@ -106,5 +117,7 @@ async def astream(call: Call, connections: Connections, *, native: bool) -> Asyn
         except ChatError as error:
             pause = call.pause_after(error, wire)
             if pause is None:
-                raise
+                if not (call.may_log_in_again(error) and await connections.arenew_login(credentials, call.deadline)):
+                    raise
+                continue
         await call.clock.asleep(pause)

@@ -18,7 +18,7 @@ from isochat.connections import Connections
 from isochat.errors import ConfigurationError, InvalidInputError, UnsupportedParameterError
 from isochat.messages import Messages
 from isochat.parameters import UNSET, ChatParams
-from isochat.policy import RetryPolicy
+from isochat.policy import RetryBudget, RetryPolicy
 from isochat.request import Api, Options, build, call_options
 from isochat.results import ChatResult
 from isochat.routes import check_route, choose_route
@@ -51,6 +51,7 @@ class Client:
         deadline: The whole call with retries, login and waiting, in seconds.
         max_retries: Further attempts; 0 means exactly one request.
         retry_after_execution: Also send again when the model may have run already.
+        retry_budget: Where retries are spent from, to share one between clients; by default each client has its own.
         on_unsupported: What to do with a parameter that the backend's API cannot carry: ``raise``, ``warn`` (keep
             going, listed in ``meta.warnings``) or ``drop``.
         headers: Headers for every request.
@@ -85,7 +86,7 @@ class Client:
         retry_after_execution: bool | None = None,
         on_unsupported: Literal["raise", "warn", "drop"] | None = None,
         headers: Mapping[str, str] | None = None,
-        retry_budget: Any = None,
+        retry_budget: RetryBudget | None = None,
         fallback: Sequence[str] = (),
         trust_env: bool | None = None,
         ca_bundle: str | None = None,
@@ -96,7 +97,7 @@ class Client:
         observers: Sequence[Any] = (),
         **backend_options: Any,
     ) -> None:
-        _refuse_not_built({"retry_budget": retry_budget, "fallback": fallback, "observers": observers})
+        _refuse_not_built({"fallback": fallback, "observers": observers})
         product = backend_options.pop("product", None)
         arguments = {
             "backend": backend if isinstance(backend, str) else None,
@@ -132,7 +133,12 @@ class Client:
         self._route = choose_route(settings["route"], settings["endpoint"])
         check_route(self._route, self.capabilities.routes, self._backend_class.name, self._served_model)
         self._options = Options(settings["timeout"], settings["deadline"], settings["max_retries"])
-        self._policy = RetryPolicy(settings["retry_after_execution"])
+        if retry_budget is not None and not isinstance(retry_budget, RetryBudget):
+            raise ConfigurationError(
+                f"retry_budget is {retry_budget!r:.80}",
+                remedy="Pass an isochat.RetryBudget, to share it, or leave it out",
+            )
+        self._policy = RetryPolicy(settings["retry_after_execution"], retry_budget or RetryBudget())
         self._clock: Clock = SystemClock()
         self._closed = False
         self._refuses_stream_options = False

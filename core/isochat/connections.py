@@ -76,6 +76,16 @@ class Connections:
             return self.ready(deadline)
         return await self.workers.run(lambda: self.ready(deadline), lambda: None)
 
+    def renew_login(self, refused: Mapping[str, str], deadline: Deadline) -> bool:
+        """Log in again, as the workspace takes ``refused`` no more; says whether there is something new to try."""
+        return self.credentials.renew(refused, deadline)
+
+    async def arenew_login(self, refused: Mapping[str, str], deadline: Deadline) -> bool:
+        """As :meth:`renew_login`, waiting in a thread."""
+        if not isinstance(self.credentials, UnifiedConfig):
+            return self.renew_login(refused, deadline)
+        return await self.workers.run(lambda: self.renew_login(refused, deadline), lambda: None)
+
     def wire(self, call: Call, credentials: Mapping[str, str], *, streaming: bool = False) -> Wire:
         """A wire for one attempt of ``call``, for a thread that waits."""
         from isochat.transport.tap import record

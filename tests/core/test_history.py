@@ -460,3 +460,32 @@ def test_an_item_without_a_type_may_go_back():
     message = responses_answer({"foo": 1}, said("One.")).to_message()
 
     assert read_messages([message])
+
+
+def test_calls_that_reasoning_follows_keep_their_place():
+    other = {**CUSTOM_ITEM, "id": "ctc_1"}
+    search = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
+    last = {"type": "function_call", "call_id": "c3", "name": "f", "arguments": "{}"}
+    answer = responses_answer(ITEM, ASKED, NEXT, other, search, last)
+    message = answer.to_message()
+
+    assert [call.id for call in answer.tool_calls] == ["c1", "c2", "c3"]
+    assert for_responses([message], refuse, refuse) == [ITEM, ASKED, NEXT, other, search, last]
+    assert there_and_back(answer) == answer
+
+
+def test_a_call_that_keeps_its_place_is_one_call_on_chat():
+    message = responses_answer(ITEM, ASKED, NEXT, {**ASKED, "call_id": "c9"}).to_message()
+    left_out = []
+
+    (chat,) = for_chat_completions([message], left_out.append, refuse)
+
+    assert chat == {"role": "assistant", "content": None, "tool_calls": message["tool_calls"]}
+    assert [call["id"] for call in chat["tool_calls"]] == ["c1", "c9"]
+    assert left_out == [f"messages[0].content[{i}] (reasoning of the Responses API)" for i in (0, 2)]
+
+
+def test_a_call_that_keeps_its_place_makes_no_difference():
+    reasoning = {**SIGNED, "id": "rs_1"}
+
+    assert isochat.diff(responses_answer(ASKED, reasoning), responses_answer(reasoning, ASKED)) == []

@@ -16,7 +16,8 @@ import os
 import shutil
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +40,10 @@ class Credentials(ABC):
     @abstractmethod
     def headers(self, deadline: Deadline) -> Mapping[str, str]:
         """The headers that authenticate a request, before ``deadline``."""
+
+    def renew(self, refused: Mapping[str, str], deadline: Deadline) -> bool:
+        """Log in again after the workspace has ``refused`` these headers; whether there are others now to try."""
+        return False
 
     def secrets(self, headers: Mapping[str, str]) -> list[str]:
         """What must never be shown."""
@@ -106,6 +111,7 @@ class UnifiedConfig(Credentials):
         self._allow_insecure = allow_insecure
         self._lock = threading.Lock()
         self._config: Any = None
+        self._current: Mapping[str, str] = {}
         self._host = host
 
     @property
@@ -123,14 +129,30 @@ class UnifiedConfig(Credentials):
         """
         if self._config is not None:
             return
+        with self._one_at_a_time(deadline):
+            if self._config is None:
+                self._connect(deadline)
+
+    @contextmanager
+    def _one_at_a_time(self, deadline: Deadline) -> Iterator[None]:
         wait = deadline.left("auth")
         if not self._lock.acquire(timeout=-1 if wait is None else wait):
             raise deadline.passed("auth")
         try:
-            if self._config is None:
-                self._connect(deadline)
+            yield
         finally:
             self._lock.release()
+
+    def renew(self, refused: Mapping[str, str], deadline: Deadline) -> bool:
+        """As :class:`Credentials` has it; of many calls that are refused at once, one logs in.
+
+        The SDK hands out a token until it expires, whatever the workspace thinks of it, so a Config is made anew.
+        """
+        with self._one_at_a_time(deadline):
+            if self._current == refused:
+                self._connect(deadline)
+                self._current = self._authenticate(deadline)
+            return self._current != refused
 
     def _connect(self, deadline: Deadline) -> None:
         try:
@@ -153,6 +175,13 @@ class UnifiedConfig(Credentials):
 
     def headers(self, deadline: Deadline) -> Mapping[str, str]:
         self.connect(deadline)
+        config = self._config
+        headers = self._authenticate(deadline)
+        if config is self._config:  # no other call has logged in anew meanwhile
+            self._current = headers
+        return headers
+
+    def _authenticate(self, deadline: Deadline) -> Mapping[str, str]:
         try:
             # All headers: Azure adds two of its own beside Authorization.
             headers: Mapping[str, str] = deadline.run(self._config.authenticate, "auth")

@@ -218,8 +218,15 @@ class Exchange:
             return error
         if self.failure is None:
             # A malformed reply is quoted in the message, and a server may echo anything.
-            self.failure = cleaned(self.translated(error), self.redactor.clean)
+            self.failure = failure = cleaned(self.translated(error), self.redactor.clean)
+            if self.reused and not self.head_bytes and isinstance(failure, ConnectionLostError) and not self.aborted:
+                # The server had most likely closed it before the request came, as servers do with idle connections.
+                failure.retryable = True
+                self.drop_idle_connections()
         return self.failure
+
+    def drop_idle_connections(self) -> None:
+        """Have the next attempt open a new connection: what else is idle may be as stale as this one was."""
 
     def translated(self, error: Exception) -> ChatError:
         """The isochat error for an exception of the transport."""

@@ -10,6 +10,8 @@ import os
 import ssl
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
+from queue import Empty, Full
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -65,6 +67,24 @@ class Pools:
             timeout=None,
             pool_timeout=wire.deadline.left("pool") if self._max_connections else None,  # type: ignore[arg-type]
         )
+
+    def drop_idle(self, address: str) -> None:
+        """Close the connections to the host of ``address`` that are not in use."""
+        url = urlsplit(address)
+        pool = self._pools.get((url.scheme, url.hostname or "", url.port))
+        queue = None if pool is None else pool.pool
+        if queue is None:
+            return
+        places = 0
+        with suppress(Empty):
+            while True:
+                connection = queue.get(block=False)
+                places += 1
+                if connection is not None:
+                    connection.close()
+        for _ in range(places):
+            with suppress(Full):  # a place was given back meanwhile
+                queue.put(None, block=False)
 
     def close(self) -> None:
         """Close the connections that are idle; those in use end with their replies."""

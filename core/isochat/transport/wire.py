@@ -74,6 +74,9 @@ class Wire(Exchange):
                 raise
         return self.take_body(pieces)
 
+    def drop_idle_connections(self) -> None:
+        self._pools.drop_idle(self.url)
+
     def abort(self) -> None:
         """End the attempt from another thread: its connection closes, and the thread that waits on it returns."""
         self.aborted = True

@@ -255,9 +255,11 @@ def write_message(message: Message) -> dict[str, Any]:
     """
     blocks: list[Any] = []
     for part in message.parts:
-        block = None if is_spoken(part) else _write_block(part)
-        if block is not None and not any(block is other for other in blocks):  # one block may have become several parts
-            blocks.append(block)
+        written = None if is_spoken(part) else _write_block(part)
+        for block in written if isinstance(written, list) else [written]:
+            # One block may have become several parts.
+            if block is not None and not any(block is other for other in blocks):
+                blocks.append(block)
     plain = all(block.keys() == {"type", "text"} for block in blocks)
     content = message.content
     if plain and len(blocks) > 1 and "".join(block["text"] for block in blocks) != content:

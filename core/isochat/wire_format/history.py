@@ -56,7 +56,11 @@ def _chat_message(
     content = message.get("content")
     if not isinstance(content, list):
         return message
-    blocks = [_chat_block(block, f"{path}.content[{i}]", left_out) for i, block in enumerate(content)]
+    calls = [call.get("id") for call in message.get("tool_calls") or ()]
+    blocks = [
+        None if _names_call(block, calls) else _chat_block(block, f"{path}.content[{i}]", left_out)
+        for i, block in enumerate(content)
+    ]
     if all(new is old for new, old in zip(blocks, content, strict=True)):
         return message
     kept = [block for block in blocks if block is not None]
@@ -151,7 +155,11 @@ class _Items:
         if role == "assistant":
             calls = message.get("tool_calls") or ()
             items = self._turn(content, message.get("refusal"), bool(calls))
-            items += [self._call(call, f"{self.path}.tool_calls[{i}]") for i, call in enumerate(calls)]
+            items += [
+                self._call(call, f"{self.path}.tool_calls[{i}]")
+                for i, call in enumerate(calls)
+                if not any(_names_call(item, [call.get("id")]) for item in items)
+            ]
             if not items:
                 _nothing_left(role, self.path, self.left_out)
             return items
@@ -254,6 +262,12 @@ class _Items:
             "name": function.get("name"),
             "arguments": function.get("arguments", ""),
         }
+
+
+def _names_call(item: Mapping[str, Any], calls: Sequence[Any]) -> bool:
+    """Whether ``item`` is one of the message's tool calls, told in its place among other items."""
+    kinds = ("function_call", "custom_tool_call")
+    return item.get("type") in kinds and (item.get("call_id") or item.get("id") or None) in [c for c in calls if c]
 
 
 def _taken_back(block: Mapping[str, Any]) -> bool:

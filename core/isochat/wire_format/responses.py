@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from isochat.errors import BadResponseError
 from isochat.results import (
     ChatResult,
@@ -63,6 +65,9 @@ def _read_output(output: Sequence[Any]) -> tuple[Message, Any]:
     calls: list[ToolCall] = []
     content: str | None = None
     logprobs: list[Any] = []
+    # Pending calls that other items follow: their place is kept in the wire form of what follows, since the API takes a
+    # reasoning item back only before what it led to.
+    before: list[Any] = []
     answered = {_call_id(item) for item in output if _type(item) in _OUTPUTS} - {None}
     for index, item in enumerate(output):
         path = f"output[{index}]"
@@ -77,16 +82,18 @@ def _read_output(output: Sequence[Any]) -> tuple[Message, Any]:
                     if isinstance(block, dict) and isinstance(block.get("logprobs"), list):
                         logprobs.extend(block["logprobs"])
             case "reasoning":
-                parts.extend(read_reasoning(item, path))
+                parts.extend(_placed(read_reasoning(item, path), before))
             case "function_call" if _call_id(item) not in answered:
                 calls.append(_read_call(item, path))
+                before.append(item)
             case "custom_tool_call" if _call_id(item) not in answered:
                 calls.append(_read_custom_call(item, path))
+                before.append(item)
             case None:
                 raise BadResponseError(f"{path} is {type_name(item)}; expected an item with a type")
             case kind:
                 data = {k: v for k, v in item.items() if k != "type"}
-                parts.append(OtherPart(kind, data, wire={**item, "type": kind}))
+                parts.extend(_placed((OtherPart(kind, data, wire={**item, "type": kind}),), before))
     if content == "" and calls:
         content = None
     message = Message(
@@ -97,6 +104,15 @@ def _read_output(output: Sequence[Any]) -> tuple[Message, Any]:
         parts=tuple(part for part in parts if part != TextPart("")),
     )
     return message, {"content": logprobs} if logprobs else None
+
+
+def _placed(parts: Sequence[ReasoningPart | OtherPart], before: list[Any]) -> Sequence[Part]:
+    """The parts of one item, with the calls ``before`` it in their wire form; these are placed then."""
+    if not before or not parts:
+        return parts
+    wire = [*before, parts[0].wire]
+    before.clear()
+    return [msgspec.structs.replace(part, wire=wire) for part in parts]
 
 
 def _type(item: Any) -> str | None:
