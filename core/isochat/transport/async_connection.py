@@ -125,7 +125,10 @@ class Connection(ResponseHandler):
     def _keep_rest(self) -> None:
         content = self._content
         if content is not None and not content.is_eof() and content.exception() is None:
-            self.rest += content.read_nowait()
+            try:
+                self.rest += content.read_nowait()
+            except RuntimeError:
+                pass  # a reader waits, hence there is nothing to keep
 
     def _refuse(self, error: ChatError) -> None:
         if self.exception() is None:
