@@ -47,7 +47,8 @@ class AsyncWire(Exchange):
             TransportError, ChatTimeoutError, ResponseTooLargeError: no usable reply came.
         """
         self.begin(method, url, headers, body)
-        token = under_way.set(self)
+        holder = [self]
+        token = under_way.set(holder)
         alarm: asyncio.Timeout | None = None
         reply: AsyncIncomingReply | None = None
         try:
@@ -66,6 +67,7 @@ class AsyncWire(Exchange):
             raise self.failed(error) from self.cause_of(error)
         finally:
             under_way.reset(token)
+            holder.clear()
         return reply
 
     async def exchange(self, method: str, url: str, headers: Iterable[tuple[str, str]], body: bytes) -> bytes:
