@@ -1,9 +1,9 @@
-"""Do backends agree with one another? Every pair of them, on every case that both carry."""
+"""Do all tell the same? Every pair of backends in one mode, and every pair of modes of one backend, on each case."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from isochat.comparison import diff
 from isochat.errors import ChatError
@@ -16,11 +16,28 @@ _ERROR_FIELDS = ("status_code", "code", "request_id", "retry_after", "retryable"
 _WORDS = ("message", "body")
 
 
+def all_disagreements(outcomes: Iterable[Outcome]) -> Iterator[str]:
+    """Where ``outcomes``, of any cases, backends and modes, differ: between backends in one mode, between modes of one
+    backend.
+    """
+    told = list(outcomes)
+    for one in ("mode", "backend"):
+        groups: dict[tuple[str, str], list[Outcome]] = {}
+        for outcome in told:
+            groups.setdefault((outcome.case, getattr(outcome, one)), []).append(outcome)
+        for group in groups.values():
+            yield from disagreements(group)
+
+
 def disagreements(outcomes: Sequence[Outcome]) -> Iterator[str]:
     """Where two of ``outcomes``, all of one case, differ. None of them needs to have passed."""
     for left, right in itertools.combinations([outcome for outcome in outcomes if outcome.carried], 2):
         for difference in _differences(left, right):
-            yield f"{left.case}: {left.backend} and {right.backend} differ: {difference}"
+            yield f"{left.case}: {_who(left)} and {_who(right)} differ: {difference}"
+
+
+def _who(outcome: Outcome) -> str:
+    return f"{outcome.backend}[{outcome.mode}]"
 
 
 def _differences(left: Outcome, right: Outcome) -> Iterator[str]:
@@ -33,8 +50,15 @@ def _differences(left: Outcome, right: Outcome) -> Iterator[str]:
             ours, theirs = getattr(left.error, name), getattr(right.error, name)
             if ours != theirs:
                 yield f"the error's {name}: {shown(ours)} != {shown(theirs)}"
+        yield from _partial_differences(left.error, right.error)
     else:
         yield f"{_kind(left)} != {_kind(right)}"
+
+
+def _partial_differences(left: ChatError, right: ChatError) -> Iterator[str]:
+    if left.partial is not None and right.partial is not None:  # a plain call has none
+        for difference in diff(left.partial, right.partial):
+            yield f"the error's partial: {difference}"
 
 
 def _kind(outcome: Outcome) -> str:
