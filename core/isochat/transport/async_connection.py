@@ -12,6 +12,7 @@ import asyncio
 import functools
 import os
 import socket
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -35,30 +36,33 @@ _INTERIM_REPLIES = 16
 class Connection(ResponseHandler):
     """One connection, and the wire it works for.
 
+    It holds the wire no longer than until the head has come: a stream that is forgotten must be collected, while its
+    connection is still open.
+
     Attributes:
-        wire: The wire of the request under way, or of the last one.
-        rest: What had come of the body when the connection broke.
+        reply: aiohttp's reply whose body is on its way.
     """
 
     def __init__(self, opened: set[Connection], loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self._opened = opened
         self._pid = os.getpid()
-        self.wire: AsyncWire | None = None
-        self.rest = b""
-        self._head_came = False
+        self.reply: aiohttp.ClientResponse | None = None
+        self._wire: AsyncWire | None = None
+        self._used = False
         self._interim = 0
         self._content: aiohttp.StreamReader | None = None
+        self._rest = b""
 
     def serve(self, wire: AsyncWire) -> None:
         """Work for ``wire`` from here on."""
-        wire.reused = self.wire is not None
+        wire.reused = self._used
         wire.connection = self
-        self.wire = wire
-        self.rest = b""
-        self._head_came = False
+        self._used = True
+        self._wire = wire
         self._interim = 0
         self._content = None
+        self._rest = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -66,12 +70,13 @@ class Connection(ResponseHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._opened.discard(self)
+        self._wire = None
         self._keep_rest()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        wire = self.wire
-        if wire is None or self._head_came or not data:  # a proxy's reply, or a body
+        wire = self._wire
+        if wire is None or not data:  # a body, or a proxy's reply
             super().data_received(data)
         else:
             end = data.find(_HEAD_END) + len(_HEAD_END)
@@ -98,7 +103,7 @@ class Connection(ResponseHandler):
             if self._interim > _INTERIM_REPLIES:
                 self._refuse(ProtocolError(f"the server sent more than {_INTERIM_REPLIES} interim replies"))
         else:
-            self._head_came = True
+            self._wire = None
             self._content = content
         if self.exception() is None:
             super().feed_data(data, size)
@@ -108,10 +113,8 @@ class Connection(ResponseHandler):
         transport = self.transport
         if transport is not None:
             if self._pid == os.getpid():
-                try:
+                with suppress(RuntimeError):  # of a loop that has ended
                     transport.abort()
-                except RuntimeError:
-                    pass  # its loop is closed
             else:
                 # A forked child's copy. Even the loop's selector is the parent's: nothing of it may be touched.
                 self.transport = None
@@ -119,13 +122,23 @@ class Connection(ResponseHandler):
 
     def take_rest(self) -> bytes:
         """What had come of the body when the connection broke; once."""
-        rest, self.rest = self.rest, b""
+        rest, self._rest = self._rest, b""
         return rest
+
+    def leave(self) -> asyncio.BaseTransport | None:
+        """Give up the reply under way and close. Gives the transport; an ended loop does not close it."""
+        transport, reply, self.reply = self.transport, self.reply, None
+        if reply is not None:
+            with suppress(Exception):  # of the loop that has ended
+                reply.release()
+        self.close()
+        return transport
 
     def _keep_rest(self) -> None:
         content = self._content
         if content is not None and not content.is_eof() and content.exception() is None:
-            self.rest += content.read_nowait()
+            with suppress(RuntimeError):  # somebody waits for more: nothing is held
+                self._rest += content.read_nowait()
 
     def _refuse(self, error: ChatError) -> None:
         if self.exception() is None:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 # A loop's timer may ring a clock tick early, when the deadline has not quite passed.
 _TICK = 0.001
-# http.client's own limit, so that both wires refuse the same heads.
-_MOST_HEADERS = 100
+# http.client's own limit (it counts the empty line too), so that both wires refuse the same heads.
+_MOST_HEADERS = 99
 
 
 class AsyncWire(Exchange):

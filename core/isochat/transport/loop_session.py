@@ -83,7 +83,7 @@ class LoopSession:
             yield
         finally:
             for connection in list(self._opened):
-                connection.close()
+                connection.leave()
             await self.session.close()
             for _ in range(_TURNS):
                 if not self._opened:
@@ -93,7 +93,7 @@ class LoopSession:
     def bury(self) -> None:
         """Close what an ended loop has left behind."""
         for connection in list(self._opened):
-            _bury(connection.transport)
+            _bury(connection.leave())
         _run_dry(self.session.close())
 
 
@@ -118,14 +118,12 @@ class _Closing:
 def _bury(transport: asyncio.BaseTransport | None) -> None:
     """Close a transport whose loop is closed.
 
-    asyncio has no way to do it: ``abort()`` asks the loop for the rest, and a transport that is collected unclosed
+    asyncio has no way to do it: ``abort()`` has asked the loop for the rest, and a transport that is collected unclosed
     warns. The rest is done by its own private method; where that is missing, there is a warning.
     """
     if transport is None:
         return
     plain: Any = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None) or transport
-    with suppress(Exception):
-        transport.abort()  # type: ignore[attr-defined]
     with suppress(Exception):
         plain._call_connection_lost(None)
 
