@@ -12,6 +12,7 @@ import asyncio
 import functools
 import os
 import socket
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,8 @@ from isochat.transport.limits import DEFAULT_LIMITS
 if TYPE_CHECKING:
     from isochat.transport.async_wire import AsyncWire
 
-under_way: ContextVar[AsyncWire] = ContextVar("isochat_async_wire")
+# In a list that is emptied afterwards: asyncio keeps a copy of the context in which a connection was made.
+under_way: ContextVar[list[AsyncWire]] = ContextVar("isochat_async_wire")
 
 _HEAD_END = b"\r\n\r\n"
 _INTERIM_REPLIES = 16
@@ -35,56 +37,65 @@ _INTERIM_REPLIES = 16
 class Connection(ResponseHandler):
     """One connection, and the wire it works for.
 
+    It holds the wire no longer than until the head has come: a stream that is forgotten must be collected, while its
+    connection is still open.
+
     Attributes:
-        wire: The wire of the request under way, or of the last one.
-        rest: What had come of the body when the connection broke.
+        reply: aiohttp's reply whose body is on its way.
     """
 
     def __init__(self, opened: set[Connection], loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
+        self._its_loop = loop
         self._opened = opened
         self._pid = os.getpid()
-        self.wire: AsyncWire | None = None
-        self.rest = b""
-        self._head_came = False
+        self.reply: aiohttp.ClientResponse | None = None
+        self._wire: AsyncWire | None = None
+        self._used = False
         self._interim = 0
         self._content: aiohttp.StreamReader | None = None
+        self._rest = b""
+        # Until it is really gone; aiohttp forgets its transport when it asks it to close.
+        self._carrier: Any = None
+        self._plain_carrier: Any = None  # the same, but for TLS
 
     def serve(self, wire: AsyncWire) -> None:
         """Work for ``wire`` from here on."""
-        wire.reused = self.wire is not None
+        wire.reused = self._used
         wire.connection = self
-        self.wire = wire
-        self.rest = b""
-        self._head_came = False
+        self._used = True
+        self._wire = wire
         self._interim = 0
         self._content = None
+        self._rest = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self._carrier = transport
+        self._plain_carrier = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None) or transport
         self._opened.add(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._opened.discard(self)
+        self._carrier = self._plain_carrier = self._wire = self.reply = None
         self._keep_rest()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        wire = self.wire
-        if wire is None or self._head_came or not data:  # a proxy's reply, or a body
+        wire = self._wire
+        if wire is None or not data:  # a body, or a proxy's reply
             super().data_received(data)
         else:
             end = data.find(_HEAD_END) + len(_HEAD_END)
             if end < len(_HEAD_END):
-                end = len(data)
-            wire.head_bytes += end
-            if wire.head_bytes > wire.limits.head:
-                self._refuse(ResponseTooLargeError(f"the reply's head is larger than {wire.limits.head} bytes"))
-                return
-            # The head by itself: with a body that is damaged in the same packet, aiohttp would lose the status.
-            super().data_received(data[:end])
-            if end < len(data) and self.transport is not None:
-                self.data_received(data[end:])
+                super().data_received(data)
+                if self._wire is not None:  # else it ended all the same: it began to end in the packet before
+                    self._count(len(data), wire)
+            elif self._count(end, wire):
+                # The head by itself: with a body that is damaged in the same packet, aiohttp would lose the status.
+                super().data_received(data[:end])
+                if end < len(data) and self.exception() is None:
+                    self.data_received(data[end:])
         failure = self.exception()
         content = self._content
         if failure is not None and content is not None and not content.is_eof() and content.exception() is None:
@@ -98,37 +109,60 @@ class Connection(ResponseHandler):
             if self._interim > _INTERIM_REPLIES:
                 self._refuse(ProtocolError(f"the server sent more than {_INTERIM_REPLIES} interim replies"))
         else:
-            self._head_came = True
+            self._wire = None
             self._content = content
         if self.exception() is None:
             super().feed_data(data, size)
 
     def close(self) -> None:
         """At once: nothing is flushed and no farewell of TLS is waited for."""
-        transport = self.transport
-        if transport is not None:
-            if self._pid == os.getpid():
-                try:
-                    transport.abort()
-                except RuntimeError:
-                    pass  # its loop is closed
+        if self._pid != os.getpid():
+            # A forked child's copy. Even the loop's selector is the parent's: nothing of it may be touched.
+            self.transport = None
+        elif self._carrier is not None:
+            if self._its_loop.is_closed():
+                self._bury()
             else:
-                # A forked child's copy. Even the loop's selector is the parent's: nothing of it may be touched.
-                self.transport = None
+                self._carrier.abort()
         super().close()
 
     def take_rest(self) -> bytes:
         """What had come of the body when the connection broke; once."""
-        rest, self.rest = self.rest, b""
+        rest, self._rest = self._rest, b""
         return rest
+
+    def leave(self) -> None:
+        """Give up the reply under way and close."""
+        reply, self.reply = self.reply, None
+        if reply is not None:
+            with suppress(Exception):  # of a loop that has ended
+                reply.release()
+        self.close()
+
+    def _bury(self) -> None:
+        """Close without the loop.
+
+        asyncio has no way to do it: ``abort()`` asks the loop for the rest, and a transport that is collected unclosed
+        warns. The rest is done by its own private method; where that is missing, there is a warning.
+        """
+        plain = self._plain_carrier
+        with suppress(Exception):
+            self._carrier.abort()
+        with suppress(Exception):
+            plain._call_connection_lost(None)
+
+    def _count(self, size: int, wire: AsyncWire) -> bool:
+        wire.head_bytes += size
+        if wire.head_bytes > wire.limits.head:
+            self._refuse(ResponseTooLargeError(f"the reply's head is larger than {wire.limits.head} bytes"))
+            return False
+        return True
 
     def _keep_rest(self) -> None:
         content = self._content
         if content is not None and not content.is_eof() and content.exception() is None:
-            try:
-                self.rest += content.read_nowait()
-            except RuntimeError:
-                pass  # a reader waits, hence there is nothing to keep
+            with suppress(RuntimeError):  # somebody waits for more: nothing is held
+                self._rest += content.read_nowait()
 
     def _refuse(self, error: ChatError) -> None:
         if self.exception() is None:
@@ -150,7 +184,7 @@ class Connector(aiohttp.TCPConnector):
         self._factory = functools.partial(Connection, opened, loop=asyncio.get_running_loop())  # type: ignore[assignment]
 
     async def connect(self, req: aiohttp.ClientRequest, *args: Any, **kwargs: Any) -> Any:
-        wire = under_way.get()
+        (wire,) = under_way.get()
         wire.phase = "pool" if self.limit else "connect"
         connection = await super().connect(req, *args, **kwargs)
         assert isinstance(connection.protocol, Connection)
@@ -160,7 +194,7 @@ class Connector(aiohttp.TCPConnector):
         return connection
 
     async def _create_connection(self, *args: Any, **kwargs: Any) -> ResponseHandler:
-        wire = under_way.get()
+        (wire,) = under_way.get()
         wire.enter("connect")
         connection = await super()._create_connection(*args, **kwargs)
         wire.enter("send")

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 # A loop's timer may ring a clock tick early, when the deadline has not quite passed.
 _TICK = 0.001
-# http.client's own limit, so that both wires refuse the same heads.
-_MOST_HEADERS = 100
+# http.client's own limit (it counts the empty line too), so that both wires refuse the same heads.
+_MOST_HEADERS = 99
 
 
 class AsyncWire(Exchange):
@@ -47,7 +47,8 @@ class AsyncWire(Exchange):
             TransportError, ChatTimeoutError, ResponseTooLargeError: no usable reply came.
         """
         self.begin(method, url, headers, body)
-        token = under_way.set(self)
+        holder = [self]
+        token = under_way.set(holder)
         alarm: asyncio.Timeout | None = None
         reply: AsyncIncomingReply | None = None
         try:
@@ -66,6 +67,7 @@ class AsyncWire(Exchange):
             raise self.failed(error) from self.cause_of(error)
         finally:
             under_way.reset(token)
+            holder.clear()
         return reply
 
     async def exchange(self, method: str, url: str, headers: Iterable[tuple[str, str]], body: bytes) -> bytes:

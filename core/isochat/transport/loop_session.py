@@ -47,6 +47,7 @@ class LoopSession:
             max_field_size=_LONGEST_LINE,
         )
         self._guard = self._until_the_loop_ends()
+        _kept.add(self)
 
     @property
     def usable(self) -> bool:
@@ -76,25 +77,26 @@ class LoopSession:
     def leave(self) -> None:
         """In a forked child: the sockets and the selector are the parent's, who goes on using them."""
         self.session.detach()
-        _left.append((self.session, self._guard, self._opened))
 
     async def _until_the_loop_ends(self) -> AsyncGenerator[None]:
         try:
             yield
         finally:
             for connection in list(self._opened):
-                connection.close()
+                connection.leave()
             await self.session.close()
             for _ in range(_TURNS):
                 if not self._opened:
                     break
                 await asyncio.sleep(0)
+            _kept.discard(self)
 
     def bury(self) -> None:
         """Close what an ended loop has left behind."""
         for connection in list(self._opened):
-            _bury(connection.transport)
+            connection.leave()
         _run_dry(self.session.close())
+        _kept.discard(self)
 
 
 class _Closing:
@@ -115,21 +117,6 @@ class _Closing:
             self._session.bury()
 
 
-def _bury(transport: asyncio.BaseTransport | None) -> None:
-    """Close a transport whose loop is closed.
-
-    asyncio has no way to do it: ``abort()`` asks the loop for the rest, and a transport that is collected unclosed
-    warns. The rest is done by its own private method; where that is missing, there is a warning.
-    """
-    if transport is None:
-        return
-    plain: Any = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None) or transport
-    with suppress(Exception):
-        transport.abort()  # type: ignore[attr-defined]
-    with suppress(Exception):
-        plain._call_connection_lost(None)
-
-
 def _run_dry(coroutine: Coroutine[Any, Any, Any]) -> None:
     """Run a coroutine that has nothing to wait for, without a loop."""
     with suppress(StopIteration, RuntimeError):
@@ -139,5 +126,5 @@ def _run_dry(coroutine: Coroutine[Any, Any, Any]) -> None:
 
 # A task is held by its loop weakly.
 _under_way: set[asyncio.Task[None]] = set()
-# What a forked child has inherited. To collect it would close it.
-_left: list[Any] = []
+# Until they are closed, so that none is collected before its turn, with a warning; in a forked child, for ever.
+_kept: set[LoopSession] = set()
