@@ -6,27 +6,31 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 from isochat.comparison import diff
-from isochat.errors import ChatError
+from isochat.errors import ChatError, StreamTruncatedError
+from isochat_conformance.case import Case
 from isochat_conformance.engine import Outcome
 from isochat_conformance.json_difference import shown
+from isochat_conformance.modes import is_streamed
 
 # What depends on what happened, never on the backend.
 _ERROR_FIELDS = ("status_code", "code", "request_id", "retry_after", "retryable", "may_have_executed")
-# The reply's own words, the same only where both speak one API.
+# The reply's own words, the same only where both speak one API, and both of a stream or both not. How a connection broke,
+# each transport says in its own.
 _WORDS = ("message", "body")
 
 
-def all_disagreements(outcomes: Iterable[Outcome]) -> Iterator[str]:
-    """Where ``outcomes``, of any cases, backends and modes, differ: between backends in one mode, between modes of one
-    backend.
+def all_disagreements(outcomes: Iterable[Outcome], cases: Iterable[Case]) -> Iterator[str]:
+    """Where ``outcomes``, of any of ``cases``, backends and modes, differ: between backends in one mode, between modes
+    of one backend.
     """
-    told = list(outcomes)
-    for one in ("mode", "backend"):
-        groups: dict[tuple[str, str], list[Outcome]] = {}
-        for outcome in told:
-            groups.setdefault((outcome.case, getattr(outcome, one)), []).append(outcome)
-        for group in groups.values():
-            yield from disagreements(group)
+    two_errors = {case.id for case in cases if case.expect.stream_error is not None}
+    groups: dict[tuple[str, str, bool], list[Outcome]] = {}
+    for outcome in outcomes:
+        groups.setdefault((outcome.case, outcome.mode, False), []).append(outcome)
+        kind = outcome.case in two_errors and is_streamed(outcome.mode)
+        groups.setdefault((outcome.case, outcome.backend, kind), []).append(outcome)
+    for group in groups.values():
+        yield from disagreements(group)
 
 
 def disagreements(outcomes: Sequence[Outcome]) -> Iterator[str]:
@@ -46,7 +50,9 @@ def _differences(left: Outcome, right: Outcome) -> Iterator[str]:
     elif isinstance(left.error, ChatError) and isinstance(right.error, ChatError):
         if type(left.error) is not type(right.error):
             yield f"{type(left.error).__name__} != {type(right.error).__name__}"
-        for name in (*_ERROR_FIELDS, *(_WORDS if left.api == right.api else ())):
+        quoted = (left.api, is_streamed(left.mode)) == (right.api, is_streamed(right.mode))
+        quoted = quoted and not isinstance(left.error, StreamTruncatedError)
+        for name in (*_ERROR_FIELDS, *(_WORDS if quoted else ())):
             ours, theirs = getattr(left.error, name), getattr(right.error, name)
             if ours != theirs:
                 yield f"the error's {name}: {shown(ours)} != {shown(theirs)}"

@@ -15,6 +15,9 @@ from isochat_conformance.engine import Outcome
 from isochat_conformance.loss_list import Loss, LossList, Misreading, loss_list
 from isochat_conformance.modes import MODES, Mode
 
+# On a terminal, how many of the cases that cannot be asked are named.
+_NAMED = 12
+
 
 def print_report(console: Console, backend: str, cases: Mapping[str, Case], outcomes: Sequence[Outcome]) -> None:
     """Print what the cases showed: failures first, then what the client loses, last the verdict."""
@@ -92,7 +95,10 @@ def _print_not_applicable(console: Console, outcomes: Sequence[Outcome]) -> None
     for reason in dict.fromkeys(reasons):
         of_reason = list(dict.fromkeys(outcome.case for outcome in outcomes if outcome.not_applicable == reason))
         console.print(Text.assemble((f"Not applicable, {len(of_reason)} cases", "bold"), f": {reason}"))
-        _print_indented(console, Text(", ".join(of_reason), style="dim"), 2)
+        left_out = len(of_reason) - _NAMED if console.is_terminal else 0
+        named = ", ".join(of_reason[:_NAMED] if left_out > 0 else of_reason)
+        more = f" and {left_out} more (--json names them)" if left_out > 0 else ""
+        _print_indented(console, Text(named + more, style="dim"), 2)
     if reasons:
         console.print()
 
@@ -111,7 +117,9 @@ def _print_modes(console: Console, outcomes: Sequence[Outcome]) -> None:
         for column in shown:
             cell = row[column].replace("_", " ")
             failed = rows[0][column] == "failed" and number > 0 and cell != "-"
-            line.append(f"{cell:<{widths[column]}}" if column == 0 else f"  {cell:>{widths[column]}}", "red" if failed else "")
+            line.append(
+                f"{cell:<{widths[column]}}" if column == 0 else f"  {cell:>{widths[column]}}", "red" if failed else ""
+            )
         _print_indented(console, line, 2)
     console.print()
 

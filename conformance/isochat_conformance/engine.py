@@ -174,9 +174,7 @@ class Bench:
         with TemporaryDirectory() as folder:
             config = Path(folder, "isochat.toml")
             config.write_text(_target(case.ask.target_params), encoding="utf-8")
-            return self.client(
-                kind, case.id, on_unsupported=case.ask.on_unsupported, target="case", config_file=config
-            )
+            return self.client(kind, case.id, on_unsupported=case.ask.on_unsupported, target="case", config_file=config)
 
     def client(self, kind: type[Backend], endpoint: str, **arguments: Any) -> Client:
         """A client of the bench's workspace, which sends each request once."""

@@ -101,10 +101,7 @@ def walk(client: Client, gate: Gate, mode: Mode, runner: asyncio.Runner) -> list
     outcome: ChatResult | ChatError
     try:
         with without_warnings():
-            if is_async(mode):
-                outcome = runner.run(_walk_async(client, gate, chunks))
-            else:
-                outcome = _walk(client, gate, chunks)
+            outcome = runner.run(_walk_async(client, gate, chunks)) if is_async(mode) else _walk(client, gate, chunks)
     except ChatError as error:
         outcome = error
     return list(_findings(gate, chunks, outcome))
