@@ -34,7 +34,7 @@ class EventDecoder:
         cap: Bytes of one event, after which ResponseTooLargeError is raised.
     """
 
-    __slots__ = ("_begun", "_cap", "_data", "_skip_lf", "_tail", "_tail_size", "_type", "count")
+    __slots__ = ("_begun", "_cap", "_data", "_size", "_skip_lf", "_tail", "_tail_size", "_type", "count")
 
     def __init__(self, cap: int) -> None:
         self._cap = cap
@@ -44,12 +44,18 @@ class EventDecoder:
         self._skip_lf = False
         self._type = b""
         self._data: list[bytes] = []
+        self._size = 0  # of the data, as it will be joined
         self.count = 0
 
     @property
     def pending(self) -> bool:
         """Whether an event has begun whose blank line has not come."""
         return bool(self._data) or self._tail_size > 0
+
+    @property
+    def growing(self) -> int:
+        """Bytes of data that the event under way has so far: comments, which keep a connection alive, add none."""
+        return self._size + (0 if self._tail and self._tail[0].startswith(b":") else self._tail_size)
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that ``data`` completes.
@@ -87,7 +93,7 @@ class EventDecoder:
         if last:
             self._tail.append(last)
             self._tail_size += len(last)
-            self._check_size(self._tail_size)
+            self._check_size()
         return events
 
     def _read(self, lines: list[bytes]) -> list[Event]:
@@ -95,26 +101,31 @@ class EventDecoder:
         for line in lines:
             line = line.rstrip(b"\r\n")
             if line.startswith(b"data:"):
-                self._data.append(line[6:] if line[5:6] == b" " else line[5:])
-                if len(self._data) > 1 or len(line) > self._cap:
-                    self._check_size(0)
+                self._add(line[6:] if line[5:6] == b" " else line[5:])
             elif not line:
                 if self._data:
                     kind = self._type.decode("utf-8", "replace") if self._type else "message"
                     events.append(Event(kind, self._data[0] if len(self._data) == 1 else b"\n".join(self._data)))
                     self.count += 1
-                    self._data = []
+                    self._data, self._size = [], 0
                 self._type = b""
             elif line.startswith(b"event:"):
                 self._type = line[7:] if line[6:7] == b" " else line[6:]
             elif line == b"data":
-                self._data.append(b"")
+                self._add(b"")
             elif line == b"event":
                 self._type = b""
             elif line.startswith(_STRAY):
                 events.append(Event("", line, stray=True))
         return events
 
-    def _check_size(self, more: int) -> None:
-        if more + sum(map(len, self._data)) > self._cap:
+    def _add(self, data: bytes) -> None:
+        # With the line feed between two lines, so that a million empty ones count too.
+        self._size += len(data) + bool(self._data)
+        self._data.append(data)
+        if self._size > self._cap:
+            self._check_size()
+
+    def _check_size(self) -> None:
+        if self._size + self._tail_size > self._cap:
             raise ResponseTooLargeError(f"event {self.count + 1} of the stream is larger than {self._cap} bytes")
