@@ -23,15 +23,17 @@ from isochat.errors import (
     StreamFailedError,
     StreamTruncatedError,
     TransportError,
+    cleaned,
 )
 from isochat.redaction import Redactor
 from isochat.results import ChatResult, Meta, Usage
 from isochat.status_errors import error_under_200, reported_error, reports_error
 from isochat.streaming.agent_fold import AgentFold
 from isochat.streaming.chat_fold import ChatFold
-from isochat.streaming.chunks import ChatChunk, ToolCallChunk
+from isochat.streaming.chunks import ChatChunk
 from isochat.streaming.events import Event, EventDecoder
 from isochat.streaming.responses_fold import ResponsesFold
+from isochat.streaming.whole_reply import Beginning, WholeBody, chunks_of
 from isochat.transport.limits import DEFAULT_LIMITS, Limits
 from isochat.wire_format.json_text import decode
 from isochat.wire_format.replies import read_reply
@@ -43,8 +45,6 @@ WHOLE_REPLY = "not_streamed"
 
 _DONE = b"[DONE]"
 _SHOWN = 200
-_NO_FIELD = b"{[<"  # no line of an event stream begins so: the body is something else
-_FIELDS = (b"", b"data", b"event", b"id", b"retry")
 _EARLY = 15
 
 
@@ -83,9 +83,8 @@ class StreamReading:
         self._decoder = EventDecoder(limits.event)
         self._early: list[dict[str, Any]] = []  # what came before an event that tells the dialect
         self._fold: ChatFold | ResponsesFold | AgentFold | None = None
-        self._beginning = b""
-        self._whole: list[bytes] | None = None  # the pieces of a body that is no event stream
-        self._whole_size = 0
+        self._beginning = Beginning()
+        self._whole: WholeBody | None = None  # a body that is no event stream
         self._answer: ChatResult | None = None  # a whole reply in place of a stream
         self._events = 0
         self.chunks: deque[ChatChunk] = deque()
@@ -110,20 +109,10 @@ class StreamReading:
         if not isinstance(data, bytes):
             self._take(dict(data), None)
             return
-        if self._whole is not None:
-            self._keep_whole(data)
-            return
-        if len(self._beginning) < _SHOWN:
-            before = self._beginning
-            self._beginning = (before + data[:_SHOWN]).lstrip()
-            if not self._events and self._is_no_stream():
-                self._whole = []
-                self._keep_whole(before + data)
-                return
         try:
-            events = self._decoder.feed(data)
+            events = self._events_in(data)
         except ResponseTooLargeError as error:
-            raise self._placed(error)  # noqa: B904 - the same error
+            raise self._placed(error) from None
         for event in events:
             self._take_event(event)
             if self.done:
@@ -140,7 +129,7 @@ class StreamReading:
             BadResponseError: it is no event stream and no chat answer either.
         """
         if self._whole is not None:
-            self._read_whole(b"".join(self._whole))
+            self._read_whole(self._whole.join())
             return
         if self._settled(self.done or delimited):
             return
@@ -168,7 +157,7 @@ class StreamReading:
     @property
     def growing(self) -> int:
         """Bytes of what is under way and has brought no chunk yet. They show that the server is no silent one."""
-        return self._whole_size or self._decoder.growing
+        return self._decoder.growing if self._whole is None else self._whole.size
 
     # -- what has come ----------------------------------------------------------------------------------------
 
@@ -200,6 +189,17 @@ class StreamReading:
             return ChatResult(meta=meta)
 
     # -- events -----------------------------------------------------------------------------------------------
+
+    def _events_in(self, data: bytes) -> list[Event]:
+        if self._whole is None and not self._beginning.known:
+            before = self._beginning.data
+            self._beginning.add(data)
+            if not self._decoder.count and self._beginning.is_whole_reply:
+                self._whole, data = WholeBody(self._limits.body), before + data
+        if self._whole is None:
+            return self._decoder.feed(data)
+        self._whole.add(data)
+        return []
 
     def _take_event(self, event: Event) -> None:
         data = event.data
@@ -267,7 +267,7 @@ class StreamReading:
         body = self._redactor.clean_bytes(data)
         if body != data:
             told = _read_json(body) or told
-        failed = reported_error(told, self._status, self._headers, body)
+        failed = cleaned(reported_error(told, self._status, self._headers, body), self._redactor.clean)
         if not self._events:
             raise self._placed(failed)
         raise self._error(
@@ -290,11 +290,9 @@ class StreamReading:
         if self._answer is not None:
             return True
         fold = self._fold
-        if (
-            fold is None
-            or not fold.complete
-            or (not over and isinstance(fold, ChatFold) and fold.appeared < self._choices)
-        ):
+        if fold is None or not fold.complete:
+            return False
+        if not over and isinstance(fold, ChatFold) and fold.appeared < self._choices:
             return False
         missing = self._usage_asked and not fold.agentic and read_usage(fold.usage) in (None, Usage())
         self._warn([USAGE_MISSING] if missing else [])
@@ -304,12 +302,8 @@ class StreamReading:
         self.warnings.extend(warning for warning in warnings if warning not in self.warnings)
 
     def _truncated(self) -> ChatError:
-        start = self._start()
-        line = start.splitlines()[0] if start else b""
-        whole_line = len(line) < len(start) or b":" in line
-        known = line.partition(b":")[0] in _FIELDS if whole_line else any(f.startswith(line) for f in _FIELDS)
-        if not known and not self._decoder.count:
-            shown = self._redactor.clean(start.decode("utf-8", "replace"))
+        if self._beginning.is_no_stream and not self._decoder.count:
+            shown = self._redactor.clean(self._beginning.text.decode("utf-8", "replace"))
             return self._error(BadResponseError, f"the reply is no event stream; it begins {shown!r}", None)
         missing = "[DONE] came" if self.done else "the stream ended"
         return self._error(
@@ -342,20 +336,6 @@ class StreamReading:
 
     # -- a whole reply in place of a stream -------------------------------------------------------------------
 
-    def _is_no_stream(self) -> bool:
-        start = self._start()
-        return bool(start) and start[0] in _NO_FIELD
-
-    def _start(self) -> bytes:
-        return self._beginning.removeprefix(b"\xef\xbb\xbf").lstrip()
-
-    def _keep_whole(self, data: bytes) -> None:
-        assert self._whole is not None
-        self._whole.append(data)
-        self._whole_size += len(data)
-        if self._whole_size > self._limits.body:
-            raise self._placed(ResponseTooLargeError(f"the reply's body is larger than {self._limits.body} bytes"))
-
     def _read_whole(self, body: bytes) -> None:
         body = self._redactor.clean_bytes(body) if b"error" in body else body
         try:
@@ -382,22 +362,7 @@ class StreamReading:
             raise self._placed(error) from None
         self._answer = answer
         self._warn([WHOLE_REPLY])
-        for choice in answer.choices:
-            message = choice.message
-            self.chunks.append(
-                ChatChunk(
-                    index=choice.index,
-                    text=message.content or "",
-                    reasoning=message.reasoning,
-                    tool_calls=tuple(
-                        ToolCallChunk(index=i, id=call.id, function=call.function)
-                        for i, call in enumerate(message.tool_calls)
-                    ),
-                    finish_reason=choice.finish_reason,
-                    usage=answer.usage if choice is answer.choices[-1] else None,
-                    raw=told,
-                )
-            )
+        self.chunks.extend(chunks_of(answer, told))
 
 
 _TRUNCATED_REMEDY = "Use error.partial, or ask again; the model may have run to its end"
