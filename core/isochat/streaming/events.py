@@ -7,6 +7,7 @@ not; they are ignored like every unknown field.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from isochat.errors import ResponseTooLargeError
@@ -57,15 +58,15 @@ class EventDecoder:
         """Bytes of data that the event under way has so far: comments, which keep a connection alive, add none."""
         return self._size + (0 if self._tail and self._tail[0].startswith(b":") else self._tail_size)
 
-    def feed(self, data: bytes) -> list[Event]:
-        """The events that ``data`` completes.
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """The events that ``data`` completes; to be taken all, or no more is fed.
 
         Raises:
-            ResponseTooLargeError: one event is larger than the cap.
+            ResponseTooLargeError: one event is larger than the cap; those before it have been given.
         """
         if self._skip_lf:
             if not data:
-                return []
+                return
             # The CR before has ended its line already: an event must not wait for what may follow.
             self._skip_lf = False
             if data[:1] == b"\n":
@@ -74,12 +75,12 @@ class EventDecoder:
             joined = b"".join(self._tail) + data
             if len(joined) < len(_BOM) and _BOM.startswith(joined):
                 self._tail, self._tail_size = [joined], len(joined)
-                return []
+                return
             self._begun, self._tail, self._tail_size = True, [], 0
             data = joined.removeprefix(_BOM)
         lines = data.splitlines(keepends=True)
         if not lines:
-            return []
+            return
         last = lines[-1]
         if last[-1] not in b"\r\n":
             lines.pop()
@@ -89,15 +90,13 @@ class EventDecoder:
         if lines and self._tail:
             lines[0] = b"".join([*self._tail, lines[0]])
             self._tail, self._tail_size = [], 0
-        events = self._read(lines) if lines else []
+        yield from self._read(lines)
         if last:
             self._tail.append(last)
             self._tail_size += len(last)
             self._check_size()
-        return events
 
-    def _read(self, lines: list[bytes]) -> list[Event]:
-        events: list[Event] = []
+    def _read(self, lines: list[bytes]) -> Iterator[Event]:
         for line in lines:
             line = line.rstrip(b"\r\n")
             if line.startswith(b"data:"):
@@ -105,9 +104,10 @@ class EventDecoder:
             elif not line:
                 if self._data:
                     kind = self._type.decode("utf-8", "replace") if self._type else "message"
-                    events.append(Event(kind, self._data[0] if len(self._data) == 1 else b"\n".join(self._data)))
+                    data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
                     self.count += 1
                     self._data, self._size = [], 0
+                    yield Event(kind, data)
                 self._type = b""
             elif line.startswith(b"event:"):
                 self._type = line[7:] if line[6:7] == b" " else line[6:]
@@ -116,8 +116,7 @@ class EventDecoder:
             elif line == b"event":
                 self._type = b""
             elif line.startswith(_STRAY):
-                events.append(Event("", line, stray=True))
-        return events
+                yield Event("", line, stray=True)
 
     def _add(self, data: bytes) -> None:
         # With the line feed between two lines, so that a million empty ones count too.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 import msgspec
@@ -110,13 +110,12 @@ class StreamReading:
             self._take(dict(data), None)
             return
         try:
-            events = self._events_in(data)
+            for event in self._events_in(data):
+                self._take_event(event)
+                if self.done:
+                    return
         except ResponseTooLargeError as error:
             raise self._placed(error) from None
-        for event in events:
-            self._take_event(event)
-            if self.done:
-                return
 
     def end(self, delimited: bool) -> None:
         """The body has ended as HTTP says it ends.
@@ -133,8 +132,8 @@ class StreamReading:
             return
         if self._settled(self.done or delimited):
             return
-        if self._fold is not None and self._fold.agentic and (self.done or (delimited and not self._decoder.pending)):
-            self._warn([] if self.done else [COMPLETION_UNPROVEN])
+        if self._fold is not None and self._fold.agentic and delimited and not self._decoder.pending:
+            self._warn(COMPLETION_UNPROVEN)
             return
         raise self._truncated()
 
@@ -145,6 +144,8 @@ class StreamReading:
             StreamTruncatedError: it was not, and the connection was lost.
             ChatError: it was not, and ``error`` is no loss of the connection; with ``partial``.
         """
+        if self._whole is not None and self._is_readable(self._whole.join()):
+            return
         if self._settled(self.done):
             return
         error.partial = self.partial()
@@ -190,16 +191,16 @@ class StreamReading:
 
     # -- events -----------------------------------------------------------------------------------------------
 
-    def _events_in(self, data: bytes) -> list[Event]:
+    def _events_in(self, data: bytes) -> Iterable[Event]:
         if self._whole is None and not self._beginning.known:
             before = self._beginning.data
             self._beginning.add(data)
-            if not self._decoder.count and self._beginning.is_whole_reply:
+            if self._beginning.is_whole_reply:
                 self._whole, data = WholeBody(self._limits.body), before + data
         if self._whole is None:
             return self._decoder.feed(data)
         self._whole.add(data)
-        return []
+        return ()
 
     def _take_event(self, event: Event) -> None:
         data = event.data
@@ -217,7 +218,7 @@ class StreamReading:
         try:
             told = decode(data)
         except ResponseTooLargeError:
-            raise self._placed(ResponseTooLargeError(f"event {self._decoder.count} is nested too deep")) from None
+            raise ResponseTooLargeError(f"event {self._decoder.count} of the stream is nested too deep") from None
         except BadResponseError:
             if event.type == "error":
                 self._fail({"message": data.decode("utf-8", "replace")}, data)
@@ -290,20 +291,25 @@ class StreamReading:
         if self._answer is not None:
             return True
         fold = self._fold
-        if fold is None or not fold.complete:
+        if fold is None:
+            return False
+        if fold.agentic and self.done:
+            return True
+        if not fold.complete:
             return False
         if not over and isinstance(fold, ChatFold) and fold.appeared < self._choices:
             return False
-        missing = self._usage_asked and not fold.agentic and read_usage(fold.usage) in (None, Usage())
-        self._warn([USAGE_MISSING] if missing else [])
+        if self._usage_asked and not fold.agentic and read_usage(fold.usage) in (None, Usage()):
+            self._warn(USAGE_MISSING)
         return True
 
-    def _warn(self, warnings: list[str]) -> None:
-        self.warnings.extend(warning for warning in warnings if warning not in self.warnings)
+    def _warn(self, warning: str) -> None:
+        if warning not in self.warnings:
+            self.warnings.append(warning)
 
     def _truncated(self) -> ChatError:
         if self._beginning.is_no_stream and not self._decoder.count:
-            shown = self._redactor.clean(self._beginning.text.decode("utf-8", "replace"))
+            shown = self._redactor.clean(self._beginning.data.decode("utf-8", "replace").rstrip())
             return self._error(BadResponseError, f"the reply is no event stream; it begins {shown!r}", None)
         missing = "[DONE] came" if self.done else "the stream ended"
         return self._error(
@@ -346,7 +352,17 @@ class StreamReading:
                 self._fail(first, body)
             error.body = body[:2000].decode("utf-8", "replace")
             raise self._placed(error) from None
+        if isinstance(told, dict) and reports_error(told):
+            self._fail(told, body)
         self._answer_whole(told, body)
+
+    def _is_readable(self, body: bytes) -> bool:
+        """Whether a reply that broke off is whole all the same, as JSON says by itself where it ends."""
+        try:
+            self._read_whole(body)
+        except BadResponseError:
+            return False
+        return True
 
     def _is_whole_reply(self, told: dict[str, Any]) -> bool:
         return isinstance(told.get("output"), list) or isinstance(told.get("messages"), list)
@@ -361,7 +377,7 @@ class StreamReading:
             error.body = body[:2000].decode("utf-8", "replace")
             raise self._placed(error) from None
         self._answer = answer
-        self._warn([WHOLE_REPLY])
+        self._warn(WHOLE_REPLY)
         self.chunks.extend(chunks_of(answer, told))
 
 

@@ -9,7 +9,7 @@ from isochat.results import ChatResult
 from isochat.streaming.chunks import ChatChunk, ToolCallChunk
 
 _BOM = b"\xef\xbb\xbf"
-_NO_FIELD = b"{[<"  # no line of an event stream begins so
+_NO_FIELD = (b"{", b"[", b"<")  # no line of an event stream begins so
 _FIELDS = (b"", b"data", b"event", b"id", b"retry")  # b"" is a comment's
 
 
@@ -29,23 +29,18 @@ class Beginning:
         return len(self.data) >= self.SHOWN
 
     def add(self, piece: bytes) -> None:
-        """Take the next piece; blank space before the first word does not count."""
-        self.data = (self.data + piece[: self.SHOWN]).lstrip()
-
-    @property
-    def text(self) -> bytes:
-        """What has come, without the byte order mark."""
-        return self.data.removeprefix(_BOM).lstrip()
+        """Take the next piece; a byte order mark and blank space before the first word do not count."""
+        self.data = (self.data + piece).lstrip().removeprefix(_BOM).lstrip()[: self.SHOWN]
 
     @property
     def is_whole_reply(self) -> bool:
         """Whether it is JSON or markup."""
-        return self.text[:1] in _NO_FIELD if self.text else False
+        return self.data.startswith(_NO_FIELD)
 
     @property
     def is_no_stream(self) -> bool:
         """Whether its first line is no field of an event stream, nor a comment, nor the beginning of one."""
-        line, _, rest = self.text.partition(b"\n")
+        line, _, rest = self.data.partition(b"\n")
         if rest or b":" in line:
             return line.rstrip(b"\r").partition(b":")[0] not in _FIELDS
         return not any(field.startswith(line) for field in _FIELDS)

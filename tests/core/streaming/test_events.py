@@ -102,14 +102,14 @@ def test_an_event_comes_with_the_very_byte_that_ends_its_blank_line(stream):
 def test_the_blank_line_of_every_kind_ends_an_event_at_once(end):
     decoder = EventDecoder(100)
 
-    assert decoder.feed(b"data: a" + end) == []
-    assert decoder.feed(end[:1]) == [Event("message", b"a")]
-    assert decoder.feed(end[1:] + b"data: b" + end + end) == [Event("message", b"b")]
+    assert list(decoder.feed(b"data: a" + end)) == []
+    assert list(decoder.feed(end[:1])) == [Event("message", b"a")]
+    assert list(decoder.feed(end[1:] + b"data: b" + end + end)) == [Event("message", b"b")]
 
 
 @pytest.mark.parametrize("line", [b'{"error": 1}', b"<html>", b"[1]"])
 def test_a_line_that_is_no_field_and_looks_like_json_or_markup_is_told_apart(line):
-    assert EventDecoder(100).feed(b"data: a\n" + line + b"\n\n") == [
+    assert list(EventDecoder(100).feed(b"data: a\n" + line + b"\n\n")) == [
         Event("", line, stray=True),
         Event("message", b"a"),
     ]
@@ -119,7 +119,7 @@ def test_what_is_under_way_is_known():
     decoder = EventDecoder(100)
     seen = []
     for piece in (b": ping", b"\n", b"event: a\n", b"data: 1234", b"\n", b":ping\n", b"\n", b"da"):
-        decoder.feed(piece)
+        list(decoder.feed(piece))
         seen.append((decoder.pending, decoder.growing))
 
     # A comment keeps the connection alive and brings no data.
@@ -137,7 +137,7 @@ def feed_all(cap: int, pieces: Iterable[bytes]) -> int:
     events = 0
     for number, piece in enumerate(pieces, 1):
         try:
-            events += len(decoder.feed(piece))
+            events += len(list(decoder.feed(piece)))
         except ResponseTooLargeError:
             return -number
     return events
@@ -156,7 +156,7 @@ def test_the_cap_counts_for_each_event_by_itself():
 
 def test_the_error_names_the_event_and_the_cap():
     with pytest.raises(ResponseTooLargeError, match="event 2 of the stream is larger than 10 bytes"):
-        EventDecoder(10).feed(b"data: 1\n\ndata: 12345678901\n\n")
+        list(EventDecoder(10).feed(b"data: 1\n\ndata: 12345678901\n\n"))
 
 
 @pytest.mark.parametrize(
