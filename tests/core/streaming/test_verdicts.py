@@ -57,6 +57,7 @@ class Case(NamedTuple):
 
 CUT, BAD, FAILED = "StreamTruncatedError", "BadResponseError", "StreamFailedError"
 ASKED = {"usage_asked": True}
+SMALL = {"limits": Limits(event=400, body=400)}
 
 CASES: dict[str, Case] = {
     # -- chat: a finish reason for every choice that appeared
@@ -144,9 +145,7 @@ CASES: dict[str, Case] = {
     "invalid UTF-8": Case(sse(A) + b'data: {"choices":[{"delta":{"content":"\xff"}}]}\n\n', FAILED),
     "NaN": Case(sse(A) + b'data: {"choices":[], "x": NaN}\n\n', FAILED),
     "too deep": Case(sse(A) + b"data: " + b"[" * 100_000 + b"\n\n", "ResponseTooLargeError"),
-    "too large": Case(
-        sse(A) + b"data: " + b"x" * 500, "ResponseTooLargeError", arguments={"limits": Limits(event=400)}
-    ),
+    "too large": Case(sse(A) + b"data: " + b"x" * 500, "ResponseTooLargeError", arguments=SMALL),
     # -- whole replies in place of a stream
     "a completion": Case(WHOLE, "not_streamed"),
     "a completion over lines": Case(json.dumps(json.loads(WHOLE), indent=2).encode(), "not_streamed"),
@@ -157,9 +156,7 @@ CASES: dict[str, Case] = {
     "a ChatAgent reply": Case(json.dumps({"messages": [AGENT["delta"]]}).encode(), "not_streamed"),
     "a ChatAgent reply as an event": Case(sse({"messages": [AGENT["delta"]]}), "not_streamed"),
     "a whole reply, cut": Case(WHOLE[:-1], BAD, lost=CUT, text=""),
-    "a whole reply over its cap": Case(
-        b"{" + b" " * 500, "ResponseTooLargeError", text="", arguments={"limits": Limits(body=400)}
-    ),
+    "a whole reply over its cap": Case(b"{" + b" " * 500, "ResponseTooLargeError", text="", arguments=SMALL),
     "JSON that is no answer": Case(b'{"x": 1}', BAD, lost=CUT, text=""),
     "a JSON list": Case(b"[1]", BAD, lost=CUT, text=""),
     "a whole reply of the wrong kind as an event": Case(sse({"output": [3]}), BAD, text=""),
