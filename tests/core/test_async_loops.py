@@ -8,6 +8,8 @@ import multiprocessing
 import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -245,3 +247,41 @@ def test_a_fork_leaves_the_parents_connections_alone(server: Any, pools: AsyncPo
 
     assert theirs == [[False, True], [False, True]]
     assert mine == [True] * 6
+
+
+FORK = """
+import asyncio, gc, os, sys
+from isochat.transport.async_pools import AsyncPools
+from isochat.transport.async_wire import AsyncWire
+from isochat.transport.deadline import Deadline, SystemClock
+pools = AsyncPools()
+
+async def ask():
+    wire = AsyncWire(pools, Deadline(30, SystemClock()))
+    await wire.exchange("POST", sys.argv[1], [("Content-Type", "application/json")], b"{}")
+    return wire.reused
+
+async def parent():
+    global pools
+    first = await ask()
+    child = os.fork()
+    if child == 0:
+        del pools
+        gc.collect()
+        os._exit(0)
+    done = await asyncio.to_thread(os.waitpid, child, 0)
+    print(first, done[1], await ask())
+
+asyncio.run(parent())
+"""
+
+
+def test_a_forked_child_that_drops_them_says_nothing(serve: Any) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", FORK, serve(answer).url],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert (done.stdout, done.stderr) == ("False 0 True\n", "")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # In a list that is emptied afterwards: asyncio keeps a copy of the context in which a connection was made.
 under_way: ContextVar[list[AsyncWire]] = ContextVar("isochat_async_wire")
 
+_SUCCESS = b"HTTP/1.1 2"
 _HEAD_END = b"\r\n\r\n"
 _INTERIM_REPLIES = 16
 
@@ -92,10 +93,14 @@ class Connection(ResponseHandler):
                 if self._wire is not None:  # else it ended all the same: it began to end in the packet before
                     self._count(len(data), wire)
             elif self._count(end, wire):
-                # The head by itself: with a body that is damaged in the same packet, aiohttp would lose the status.
-                super().data_received(data[:end])
-                if end < len(data) and self.exception() is None:
-                    self.data_received(data[end:])
+                if data.startswith(_SUCCESS) and data.find(b"hunked", 0, end) < 0:
+                    super().data_received(data)
+                else:
+                    # The head by itself: with chunks that are damaged in the same packet, or after an interim reply,
+                    # aiohttp would lose it.
+                    super().data_received(data[:end])
+                    if end < len(data) and self.exception() is None:
+                        self.data_received(data[end:])
         failure = self.exception()
         content = self._content
         if failure is not None and content is not None and not content.is_eof() and content.exception() is None:
@@ -125,6 +130,15 @@ class Connection(ResponseHandler):
             else:
                 self._carrier.abort()
         super().close()
+
+    def abort(self) -> None:
+        """The same; aiohttp aborts TLS when a session is closed."""
+        self.close()
+
+    @property
+    def closed(self) -> asyncio.Future[None] | None:
+        """What is waited for when the session closes; in a forked child nothing comes of it."""
+        return super().closed if self._pid == os.getpid() else None
 
     def take_rest(self) -> bytes:
         """What had come of the body when the connection broke; once."""
@@ -190,7 +204,7 @@ class Connector(aiohttp.TCPConnector):
         assert isinstance(connection.protocol, Connection)
         connection.protocol.serve(wire)
         wire.phase = "send"
-        wire.sent.append(_head(req))
+        wire.headers_sent = req.headers
         return connection
 
     async def _create_connection(self, *args: Any, **kwargs: Any) -> ResponseHandler:
@@ -199,13 +213,6 @@ class Connector(aiohttp.TCPConnector):
         connection = await super()._create_connection(*args, **kwargs)
         wire.enter("send")
         return connection
-
-
-def _head(request: aiohttp.ClientRequest) -> bytes:
-    """The head as aiohttp is about to write it, by itself, into the connection."""
-    lines = [f"{request.method} {request.url.raw_path_qs} HTTP/1.1"]
-    lines += [f"{name}: {value}" for name, value in request.headers.items()]
-    return "\r\n".join([*lines, "\r\n"]).encode()
 
 
 class _Resolver(AbstractResolver):
@@ -255,7 +262,6 @@ class RequestBody(aiohttp.Payload):
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         wire = self._wire
-        wire.sent.append(wire.request_body)
         await writer.write(wire.request_body)
         if wire.phase == "send":
             wire.phase = "first_byte"
