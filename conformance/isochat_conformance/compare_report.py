@@ -19,7 +19,7 @@ from isochat_conformance.compare_stream import Streamed
 
 _STYLES = {"same": "green", "different": "bold red", "failed": "bold red"}
 _LAW_STYLES = {"holds": "green", "broken": "bold red", "not checked": "yellow"}
-_ARRIVALS = {"as made": "one by one, as made", "together": "all together: held back, or a quick model"}
+_ARRIVALS = {"as made": "one by one, as made", "together": "all at once: held back?"}
 # Headers that every request has and that say nothing about the client.
 _COMMON = frozenset({"accept-encoding", "authorization", "content-type"})
 
@@ -185,6 +185,9 @@ def _print_streams(console: Console, rows: Iterable[Row]) -> None:
     console.print(_indented(table))
     for reason in dict.fromkeys(stream.law.reason for _, stream in streams if stream.law.reason):
         console.print(_indented(_text(f"not checked: {reason}", "dim")))
+    if any(stream.arrival == "together" for _, stream in streams):
+        told = "all at once: one burst after a wait; something on the way held it back, or the model is that quick"
+        console.print(_indented(Text(told, style="dim")))
     _heading(
         console, "Time until the head, first chunk, first text; longest gap; in all; in the client's, isochat's code"
     )

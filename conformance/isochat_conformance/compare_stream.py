@@ -118,7 +118,7 @@ def follow(
         texts = [at for at, chunk in came if chunk.text or chunk.reasoning or chunk.tool_calls]
         moments = [at for at, _ in came]
         seen.chunks, seen.with_text = len(moments), len(texts)
-        seen.arrival = _arrival(texts, asked)
+        seen.arrival = arrival(texts, asked)
         inside = times["returned"] - times["client"] if "returned" in times else opened - begun
         waited = times["head"] - asked if "head" in times else None
         seen.timing = StreamTiming(
@@ -164,7 +164,8 @@ def _adds_up(result: ChatResult, chunks: Sequence[ChatChunk]) -> Law:
     return Law(state="broken", differences=tuple(wrong)) if wrong else Law(state="not checked")
 
 
-def _arrival(moments: Sequence[float], asked: float) -> Arrival:
+def arrival(moments: Sequence[float], asked: float) -> Arrival:
+    """What the ``moments`` at which chunks with text came tell of a request sent at ``asked``, all in seconds."""
     if len(moments) < 3:
         return "too few to tell"
     pace = (moments[-1] - moments[0]) / (len(moments) - 1)
