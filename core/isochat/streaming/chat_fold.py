@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from isochat.results import ChatResult, Meta
+from isochat.results import ChatResult, Function, Meta
 from isochat.streaming.blocks import Content
-from isochat.streaming.chunks import NOTHING_SAID, ChatChunk
+from isochat.streaming.chunks import NOTHING_SAID, ChatChunk, ToolCallChunk
 from isochat.streaming.tool_calls import ToolCalls
 from isochat.wire_format.chat_completions import FINISH_REASONS, read_completion
 from isochat.wire_format.content import arguments_text
@@ -98,7 +98,8 @@ class ChatFold:
 
 class _ChoiceFold:
     __slots__ = (
-        "_call", "_content", "_index", "_logprobs", "_reasoning", "_refusal", "_role", "_tool_calls", "finish_reason",
+        "_annotations", "_audio", "_call", "_content", "_index", "_logprobs", "_reasoning", "_refusal", "_role",
+        "_tool_calls", "finish_reason",
     )  # fmt: skip
 
     def __init__(self, index: int) -> None:
@@ -109,6 +110,8 @@ class _ChoiceFold:
         self._refusal: list[str] = []
         self._tool_calls: ToolCalls | None = None
         self._call: dict[str, Any] | None = None
+        self._annotations: list[Any] = []
+        self._audio: dict[str, Any] | None = None
         self._logprobs: dict[str, Any] | None = None
         self.finish_reason: Any = None
 
@@ -134,6 +137,8 @@ class _ChoiceFold:
                 case "tool_calls":
                     self._tool_calls = self._tool_calls or ToolCalls()
                     calls = self._tool_calls.add(value)
+                case "function_call" if isinstance(value, dict):
+                    calls = (self._take_call(value),)
                 case _:
                     self._take_rare(name, value)
         if isinstance(choice.get("logprobs"), dict):
@@ -156,12 +161,23 @@ class _ChoiceFold:
         match name:
             case "refusal" if isinstance(value, str):
                 self._refusal.append(value)
-            case "function_call" if isinstance(value, dict):
-                # The older form of a tool call.
-                known = self._call or {}
-                written = arguments_text(known.get("arguments")) + arguments_text(value.get("arguments"))
+            case "annotations" if isinstance(value, list):
+                self._annotations.extend(value)
+            case "audio" if isinstance(value, dict):
+                known = self._audio or {}
                 said = {key: v for key, v in value.items() if v is not None}
-                self._call = {**known, **said, "arguments": written}
+                for key in ("data", "transcript"):  # these come in pieces
+                    if isinstance(said.get(key), str):
+                        said[key] = known.get(key, "") + said[key]
+                self._audio = {**known, **said}
+
+    def _take_call(self, value: dict[str, Any]) -> ToolCallChunk:
+        """A piece of the older form of a tool call."""
+        known = self._call or {}
+        more, name = arguments_text(value.get("arguments")), value.get("name")
+        said = {key: v for key, v in value.items() if v is not None}
+        self._call = {**known, **said, "arguments": arguments_text(known.get("arguments")) + more}
+        return ToolCallChunk(function=Function(name if isinstance(name, str) else "", more))
 
     def _take_logprobs(self, logprobs: dict[str, Any]) -> None:
         if self._logprobs is None:
@@ -185,6 +201,10 @@ class _ChoiceFold:
             message["tool_calls"] = self._tool_calls.value(whole=whole)
         if self._call is not None and (whole or self._call.get("name")):
             message["function_call"] = self._call
+        if self._annotations:
+            message["annotations"] = self._annotations
+        if self._audio is not None:
+            message["audio"] = self._audio
         return {
             "index": self._index,
             "message": message,
