@@ -14,8 +14,8 @@ from isochat_conformance.modes import is_streamed
 
 # What depends on what happened, never on the backend.
 _ERROR_FIELDS = ("status_code", "code", "request_id", "retry_after", "retryable", "may_have_executed")
-# The reply's own words, the same only where both speak one API, and both of a stream or both not. How a connection broke,
-# each transport says in its own.
+# The reply's own words, the same only where both speak one API, and both in a stream or both not. How a connection
+# broke, each transport says in its own.
 _WORDS = ("message", "body")
 
 

@@ -1,7 +1,7 @@
-"""Does each chunk reach the caller before the server sends the next piece? On every streaming backend, in every dialect.
+"""Does each chunk reach the caller before the server sends the next piece? On every backend, in every dialect.
 
-The server holds each piece until the chunk before it is known to have arrived: who reads ahead, buffers by size or waits
-for the end never gets on.
+The server holds each piece until the chunk before it is known to have arrived: who reads ahead, buffers by size or
+waits for the end never gets on.
 """
 
 from __future__ import annotations
