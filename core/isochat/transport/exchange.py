@@ -40,6 +40,7 @@ class Exchange:
         method, url, request_headers, request_body: The request as it was sent.
         sent: The exact bytes given to the socket, in the order of sending.
         status, reason, headers, body: The reply; ``None`` until there is one. ``body`` is decompressed.
+        redactor: Blanks what authenticates this attempt.
         incoming: The reply of a stream, its body still on the connection.
         failure: What broke the attempt below HTTP.
         client_call: The client's documented call under way, where the backend has said so.
@@ -57,7 +58,7 @@ class Exchange:
         credentials: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         product: str | None = None,
-        secrets: Iterable[str] = (),
+        redactor: Redactor | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.deadline = deadline
@@ -66,7 +67,7 @@ class Exchange:
         self.credentials = credentials or {}
         self.own_headers = headers or {}
         self.product = product
-        self._secrets = secrets
+        self.redactor = redactor or Redactor(())
         self.limits = limits
 
         self.method = ""
@@ -90,11 +91,6 @@ class Exchange:
         self.quiet_since: float | None = None
         self.head_bytes = 0
         self.body_bytes = 0
-
-    @property
-    def redactor(self) -> Redactor:
-        """Blanks what authenticates this attempt."""
-        return Redactor(self._secrets)
 
     def header(self, name: str) -> str | None:
         """A header of the reply; the first one of that name."""
@@ -130,6 +126,8 @@ class Exchange:
             RedirectRefusedError: it is a redirect, which isochat never follows.
         """
         self.mark("head")
+        # Whatever the server echoes: a reason or a request id ends up in logs and messages.
+        reason, headers = self.redactor.clean(reason), self.redactor.clean_headers(headers)
         names = {name.lower() for name, _ in headers}
         if "transfer-encoding" in names and "content-length" in names:
             # RFC 9112 6.3 calls this an attack on message framing; aiohttp refuses it, urllib3 does not.
@@ -148,9 +146,8 @@ class Exchange:
         """Whether the reply that has begun is to be read as a stream."""
         return self.streaming and self.status is not None and self.status < 300
 
-    def take_body(self, pieces: Iterable[bytes]) -> bytes:
+    def take_body(self, data: bytes) -> bytes:
         """Note the whole body. That of an error reply has the token blanked before any client or caller sees it."""
-        data = b"".join(pieces)
         self.mark("end")
         if self.status is not None and self.status >= 400:
             data = self.redactor.clean_bytes(data)
