@@ -145,7 +145,7 @@ class Connections:
             "credentials": credentials,
             "headers": _merged(self._headers, call.request.headers),
             "product": self._settings["product"],
-            "secrets": self.credentials.secrets(credentials),
+            "redactor": self.credentials.redactor(credentials),
         }
 
     def _open_workers(self) -> tuple[Workers, Workers]:

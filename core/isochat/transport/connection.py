@@ -81,6 +81,7 @@ class ClockedSocket:
                 return
             data, wire.held = wire.held + data, None
         view = memoryview(data)
+        del data  # the head with its token, which this frame would show if the sending fails
         try:
             while view:
                 self.socket.settimeout(wire.time_left())
