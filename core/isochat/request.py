@@ -149,7 +149,8 @@ def build(
         body: dict[str, Any] = {"messages": said, **given}
     else:
         said = list(plain)
-        body = {"input": history.for_responses(plain, unsupported, left_out), **_responses_fields(given, unsupported)}
+        items = history.for_responses(plain, unsupported, left_out, rewritten)
+        body = {"input": items, **_responses_fields(given, unsupported)}
     for name, value in extra_body.items():
         body[name] = _joined(name, body.get(name), value) if api == "responses" else value
     path = check_endpoint(endpoint) + (f"/served-models/{served_model}" if served_model else "")
