@@ -119,7 +119,7 @@ class _MessageFold:
         return text, reasoning, calls
 
     def reply(self, whole: bool) -> dict[str, Any]:
-        message = {"role": self.role, "content": self._content.value(), **self.fields}
+        message = {"role": self.role, "content": self._content.value(whole=whole), **self.fields}
         if self._tool_calls is not None:
             message["tool_calls"] = self._tool_calls.value(whole=whole)
         return message

@@ -14,12 +14,12 @@ from isochat.wire_format.content import reasoning_of
 class Content:
     """The content of one message, growing."""
 
-    __slots__ = ("_blocks", "_texts", "_wrong")
+    __slots__ = ("_blocks", "_odd", "_texts")
 
     def __init__(self) -> None:
         self._texts: list[str] | None = None  # while all of it is text
         self._blocks: list[dict[str, Any]] | None = None
-        self._wrong: Any = None  # neither text nor blocks: the reader of the whole refuses it
+        self._odd: Any = None  # of a type that content cannot have; the reader of plain replies says so
 
     def add(self, content: Any) -> tuple[str, str | None]:
         """Take the content of one delta; gives the text and the reasoning that it brings."""
@@ -32,7 +32,7 @@ class Content:
                 self._texts.append(content)
             return content, None
         if not isinstance(content, list):
-            self._wrong = content
+            self._odd = content if self._odd is None else self._odd
             return "", None
         said, thought = "", None
         self._as_blocks()
@@ -49,10 +49,14 @@ class Content:
                 thought = piece if thought is None or piece is None else thought + piece
         return said, thought
 
-    def value(self) -> Any:
-        """The content as a plain reply would have it: text, blocks or ``None``."""
-        if self._wrong is not None:
-            return self._wrong
+    def value(self, *, whole: bool = True) -> Any:
+        """The content as a plain reply would have it: text, blocks or ``None``.
+
+        Args:
+            whole: Also what a reader would refuse.
+        """
+        if whole and self._odd is not None:
+            return self._odd
         if self._blocks is not None:
             return [_joined(block) for block in self._blocks]
         return None if self._texts is None else "".join(self._texts)

@@ -98,8 +98,8 @@ class ChatFold:
 
 class _ChoiceFold:
     __slots__ = (
-        "_annotations", "_audio", "_call", "_content", "_index", "_logprobs", "_reasoning", "_refusal", "_role",
-        "_tool_calls", "finish_reason",
+        "_beside", "_call", "_content", "_index", "_logprobs", "_reasoning", "_refusal", "_role", "_tool_calls",
+        "finish_reason",
     )  # fmt: skip
 
     def __init__(self, index: int) -> None:
@@ -109,9 +109,8 @@ class _ChoiceFold:
         self._reasoning: list[str] = []
         self._refusal: list[str] = []
         self._tool_calls: ToolCalls | None = None
+        self._beside: dict[str, Any] = {}
         self._call: dict[str, Any] | None = None
-        self._annotations: list[Any] = []
-        self._audio: dict[str, Any] | None = None
         self._logprobs: dict[str, Any] | None = None
         self.finish_reason: Any = None
 
@@ -137,8 +136,8 @@ class _ChoiceFold:
                 case "tool_calls":
                     self._tool_calls = self._tool_calls or ToolCalls()
                     calls = self._tool_calls.add(value)
-                case "function_call" if isinstance(value, dict):
-                    calls = (self._take_call(value),)
+                case "function_call":
+                    calls = self._take_call(value)
                 case _:
                     self._take_rare(name, value)
         if isinstance(choice.get("logprobs"), dict):
@@ -157,27 +156,34 @@ class _ChoiceFold:
             raw=raw,
         )
 
+    def _take_call(self, value: Any) -> tuple[ToolCallChunk, ...]:
+        """A piece of the older form of a tool call, which has no id."""
+        if not isinstance(value, dict):
+            return ()
+        name: Any = value.get("name")
+        text = arguments_text(value.get("arguments"))
+        known = self._call or {}
+        said = {key: item for key, item in value.items() if item is not None}
+        self._call = {**known, **said, "arguments": arguments_text(known.get("arguments")) + text}
+        if not isinstance(name, str) or name == known.get("name"):
+            name = ""
+        return (ToolCallChunk(function=Function(name, text)),)
+
     def _take_rare(self, name: str, value: Any) -> None:
         match name:
             case "refusal" if isinstance(value, str):
                 self._refusal.append(value)
             case "annotations" if isinstance(value, list):
-                self._annotations.extend(value)
+                self._beside[name] = [*self._beside.get(name, ()), *value]
             case "audio" if isinstance(value, dict):
-                known = self._audio or {}
-                said = {key: v for key, v in value.items() if v is not None}
-                for key in ("data", "transcript"):  # these come in pieces
-                    if isinstance(said.get(key), str):
-                        said[key] = known.get(key, "") + said[key]
-                self._audio = {**known, **said}
-
-    def _take_call(self, value: dict[str, Any]) -> ToolCallChunk:
-        """A piece of the older form of a tool call."""
-        known = self._call or {}
-        more, name = arguments_text(value.get("arguments")), value.get("name")
-        said = {key: v for key, v in value.items() if v is not None}
-        self._call = {**known, **said, "arguments": arguments_text(known.get("arguments")) + more}
-        return ToolCallChunk(function=Function(name if isinstance(name, str) else "", more))
+                # Its data and its transcript come in pieces, the rest once.
+                spoken = dict(self._beside.get(name, {}))
+                for key, item in value.items():
+                    if isinstance(item, str) and key in ("data", "transcript"):
+                        spoken[key] = spoken.get(key, "") + item
+                    elif item is not None:
+                        spoken[key] = item
+                self._beside[name] = spoken
 
     def _take_logprobs(self, logprobs: dict[str, Any]) -> None:
         if self._logprobs is None:
@@ -190,7 +196,11 @@ class _ChoiceFold:
                 self._logprobs[name] = list(value) if isinstance(value, list) else value
 
     def reply(self, whole: bool) -> dict[str, Any]:
-        message: dict[str, Any] = {"role": self._role or "assistant", "content": self._content.value()}
+        message: dict[str, Any] = {
+            **self._beside,
+            "role": self._role or "assistant",
+            "content": self._content.value(whole=whole),
+        }
         if self._reasoning:
             message["reasoning_content"] = "".join(self._reasoning)
         if self._refusal:
@@ -201,10 +211,6 @@ class _ChoiceFold:
             message["tool_calls"] = self._tool_calls.value(whole=whole)
         if self._call is not None and (whole or self._call.get("name")):
             message["function_call"] = self._call
-        if self._annotations:
-            message["annotations"] = self._annotations
-        if self._audio is not None:
-            message["audio"] = self._audio
         return {
             "index": self._index,
             "message": message,

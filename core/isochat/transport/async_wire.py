@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -67,8 +68,8 @@ class AsyncWire(Exchange):
         try:
             self._alarm = alarm = self.alarm(self.deadline.left(self.phase))
             async with alarm:
-                raw = await self._pools.request(self)
-            reply = AsyncIncomingReply(raw, self)
+                # Not kept in this frame: aiohttp's reply shows its headers.
+                reply = AsyncIncomingReply(await self._pools.request(self), self)
             if len(reply.headers) > _MOST_HEADERS:
                 raise ResponseTooLargeError(f"the reply's head has more than {_MOST_HEADERS} lines")
             self.take_head(reply.status, reply.reason, reply.headers)
@@ -92,16 +93,16 @@ class AsyncWire(Exchange):
         if self.left_open:
             self.incoming = reply
             return b""
-        pieces: list[bytes] = []
+        body_read = io.BytesIO()
         try:
-            while piece := await reply.read1():
-                pieces.append(piece)
+            while body_read.write(await reply.read1()):
+                pass
         except Exception as error:
             if not self.forgives(error):
                 raise
         finally:
             reply.close()
-        return self.take_body(pieces)
+        return self.take_body(body_read.getvalue())
 
     def alarm(self, seconds: float | None) -> asyncio.Timeout:
         """A timeout of ``seconds``, for ``async with``."""
