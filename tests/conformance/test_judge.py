@@ -442,10 +442,9 @@ def data_of(event: bytes) -> Any:
 @defect("stream-usage-last-chunk", "usage is absent, expected", "stream")
 class DropsTheLastChunk(ChangesTheStream):
     def change(self, data: bytes) -> bytes:
-        events = data.split(b"\n\n")
-        if b'"choices":[],"usage"' in data and b'"delta":{"content":""},"finish_reason":"stop"' in events[-3]:
-            del events[-2]
-        return b"\n\n".join(events)
+        finish = b'"delta":{"content":""},"finish_reason":"stop"}]}\n\n'
+        before, said, after = data.partition(finish)
+        return before + said if said and data.count(b'"usage"') == 1 and b"[DONE]" not in after else data
 
 
 @defect("stream-done-alone", "StreamTruncatedError expected; the call returned", "stream")
