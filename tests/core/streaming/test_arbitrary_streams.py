@@ -61,8 +61,9 @@ deltas = st.fixed_dictionaries(
     },
 )
 choices = st.fixed_dictionaries(
-    {"delta": deltas | anything}, optional={"index": anything, "finish_reason": anything, "logprobs": objects | anything}
-)  # fmt: skip
+    {"delta": deltas | anything},
+    optional={"index": anything, "finish_reason": anything, "logprobs": objects | anything},
+)
 chats = st.fixed_dictionaries(
     {"choices": st.lists(choices, max_size=2) | anything}, optional={"usage": objects | anything}
 )
