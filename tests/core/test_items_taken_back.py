@@ -8,6 +8,7 @@ import isochat
 from isochat.request import build
 from isochat.wire_format.chat_completions import read_completion
 from isochat.wire_format.history import for_responses
+from isochat.wire_format.replies import read_reply
 from isochat.wire_format.responses import read_response
 
 ITEM = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "e1"}
@@ -78,6 +79,53 @@ def test_a_signature_inside_a_calls_function_is_kept_or_told(api):
         assert "messages[0].tool_calls[0].function.thought_signature" in request.warnings[0]
     else:
         assert request.body["messages"][0]["tool_calls"] == [call]
+
+
+@pytest.mark.parametrize("api", ["chat-completions", "responses"])
+def test_a_signature_of_a_text_goes_back_or_is_told(api):
+    signed = {**TEXT, "thoughtSignature": "t1"}
+
+    request = build("e", api, [chat_answer(content=[signed]).to_message(), QUESTION], {}, {})
+
+    if api == "responses":
+        assert request.body["input"][0] == written("So.")
+        assert "messages[0].content[0].thoughtSignature" in request.warnings[0]
+    else:
+        assert request.body["messages"][0]["content"] == [signed]
+
+
+def test_what_chat_has_no_place_for_in_a_text_is_told():
+    item = {**said("So."), "content": [{"type": "output_text", "text": "So.", "annotations": [], "x_new": 1}]}
+
+    request = build("e", "chat-completions", [responses_answer(item).to_message(), QUESTION], {}, {})
+
+    assert request.body["messages"][0] == {"role": "assistant", "content": "So."}
+    assert "messages[0].content[0].x_new" in request.warnings[0]
+
+
+def test_a_block_of_another_type_is_no_text_though_it_has_one():
+    thought = {"type": "thinking", "text": "Hm."}
+    message = chat_answer(content=[thought, TEXT]).to_message()
+
+    assert message["content"] == [thought, TEXT]
+    assert build("e", "chat-completions", [message, QUESTION], {}, {}).body["messages"][0] == message
+    assert build("e", "responses", [message, QUESTION], {}, {}).body["input"][0] == written("So.")
+
+
+def test_a_tools_message_stays_one_whatever_type_its_author_gives_it():
+    tool = {"role": "tool", "type": "tool", "content": "12 C", "tool_call_id": "c1"}
+    message = read_reply({"messages": [tool, {"role": "assistant", "content": "Cold."}]}, "chat-completions")
+
+    request = build("e", "chat-completions", [message.to_message(), QUESTION], {}, {})
+
+    assert request.body["messages"][0] == {"role": "assistant", "content": "Cold."}
+
+
+def test_an_odd_id_of_a_call_answers_none():
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages = [{"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": ["c1"], "content": "1"}]
+
+    assert [call.id for call in read_reply({"messages": messages}, "chat-completions").tool_calls] == ["c1"]
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ _CHAT_AGENT_ENDS = (" message", "tool_calls")
 _OF_THE_MODEL = ("reasoning_content", "annotations", "audio")
 # The longest id of an item that the service takes back; it gives longer ones (databricks-openai cuts them to this too).
 _LONGEST_ID = 64
+# What a caller writes into a block, also into the model's.
+_OF_THE_CALLER = ("cache_control",)
 # Where an assistant's message says something beside its content.
 _SAID_BESIDE_CONTENT = ("tool_calls", "refusal", "audio", "function_call")
 
@@ -75,7 +77,7 @@ def _chat_message(
             return {**message, "content": None}
         _nothing_left(message["role"], path, left_out)
         return None
-    if all(block.keys() == {"type", "text"} for block in kept):
+    if all(block.keys() == {"type", "text"} and block["type"] == "text" for block in kept):
         # Some endpoints take no lists (payload fact 33), and plain text says the same.
         texts = [block["text"] for block in kept if block["text"]]
         if len(texts) > 1:
@@ -109,8 +111,9 @@ def _chat_block(block: Any, path: str, left_out: Callable[[str], None]) -> Any:
             left_out(f"{path} (reasoning of the Responses API)")
             return None
         case "output_text" | "input_text":
-            if block.get("annotations"):
-                left_out(f"{path}.annotations")
+            for name in sorted(block.keys() - {"type", "text", "logprobs"}):
+                if block[name]:
+                    left_out(f"{path}.{name}")
             return {"type": "text", "text": block.get("text", "")}
         case "input_image":
             image = {"url": block.get("image_url"), **_without(block, "type", "image_url")}
@@ -255,7 +258,10 @@ class _Items:
                 return None
             case kind if kind in _TEXT_BLOCKS:
                 for name in sorted(block.keys() - {"type", "text", "annotations", "citations", "logprobs"}):
-                    self.unsupported(f"{path}.{name}", "a text block has no such field")
+                    if role == "assistant" and name not in _OF_THE_CALLER:
+                        self.left_out(f"{path}.{name}")
+                    else:
+                        self.unsupported(f"{path}.{name}", "a text block has no such field")
                 for name in ("citations", "annotations"):
                     if block.get(name):
                         self.left_out(f"{path}.{name}")
