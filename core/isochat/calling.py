@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from isochat.attempt import acarry, aopen_stream, carry, open_stream, read_result
+from isochat.attempt import Opened, acarry, aopen_stream, carry, open_stream, read_result
 from isochat.call import Call
 from isochat.connections import Connections
 from isochat.errors import ChatError
@@ -96,11 +96,11 @@ async def astream(call: Call, connections: Connections, *, native: bool) -> Asyn
             else:
                 wire = call.sending(carrier := connections.wire(call, credentials, streaming=True))
                 work = functools.partial(open_stream, backend, call.request, carrier)
-                opened = await connections.workers.run(work, carrier.abort)
+                opened = await connections.workers.run(work, carrier.abort, _leave)
                 if carrier.incoming is not None:
-                    source = ReadInThreads(carrier.incoming, carrier, connections.workers)
+                    source = ReadInThreads(carrier.incoming, carrier, connections.readers)
                 else:
-                    source = PiecesInThreads(opened.source, connections.workers)
+                    source = PiecesInThreads(opened.source, connections.readers)
             settle = functools.partial(call.settle, wire)
             return AsyncChatStream(call.reading(opened, wire), source, wire, call.stream_meta(opened), settle)
         except ChatError as error:
@@ -108,3 +108,8 @@ async def astream(call: Call, connections: Connections, *, native: bool) -> Asyn
             if pause is None:
                 raise
         await call.clock.asleep(pause)
+
+
+def _leave(opened: Opened | None) -> None:
+    if opened is not None:
+        opened.source.close()

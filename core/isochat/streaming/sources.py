@@ -68,18 +68,15 @@ class ReadInThreads:
 
     async def read1(self) -> bytes:
         self._reading = True
-        piece = await self._workers.run(self._reply.read1, self._leave)
+        piece = await self._workers.run(self._reply.read1, self._wire.abort, lambda piece: self._reply.close())
         self._reading = False
         return piece
 
     def close(self) -> None:
         if self._reading:
-            self._leave()
+            self._wire.abort()  # the worker closes the reply, as what it reads breaks off
         else:
             self._reply.close()
-
-    def _leave(self) -> None:
-        self._wire.abort()  # the worker closes the reply, as what it reads breaks off
 
 
 class Pieces:

@@ -12,7 +12,6 @@ import http.client
 import io
 import ipaddress
 import socket
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import urllib3
@@ -20,11 +19,10 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NameResolutionError
 
 from isochat.errors import ConnectError, ConnectionLostError, ProtocolError, ResponseTooLargeError
+from isochat.transport.places import Places, under_way
 
 if TYPE_CHECKING:
     from isochat.transport.wire import Wire
-
-under_way: ContextVar[Wire] = ContextVar("isochat_wire")
 
 # Heads and bodies up to this size leave in one packet: one system call less than bare urllib3.
 _JOINED = 128 * 1024
@@ -179,6 +177,14 @@ class _OnTheClock:
         if wire.requested:  # http connects inside request(), https before it
             wire.phase = "send"
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether it can be used again; urllib3 asks as it takes a connection out of the pool."""
+        if isinstance(self.sock, ClockedSocket) and not self.sock.wire.let_go():
+            return False
+        connected: bool = super().is_connected  # type: ignore[misc]
+        return connected
+
     def request(self, method: str, url: str, body: Any = None, *args: Any, **kwargs: Any) -> None:
         wire = under_way.get()
         wire.requested = True
@@ -202,16 +208,32 @@ class _Http(_OnTheClock, HTTPConnection):  # type: ignore[misc]
 
 
 class _Https(_OnTheClock, HTTPSConnection):  # type: ignore[misc]
-    pass
+    _handle: socket.socket | None = None
+
+    def _new_conn(self) -> socket.socket:
+        sock = super()._new_conn()
+        # TLS takes the socket out of its object before the handshake, in which a cancelled call must not hang.
+        under_way.get().socket = self._handle = sock.dup()
+        return sock
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+        finally:
+            if self._handle is not None:
+                self._handle.close()
+                self._handle = None
 
 
 class HttpPool(urllib3.HTTPConnectionPool):
     """A pool of plain connections; ``ConnectionCls`` is urllib3's documented hook."""
 
     ConnectionCls = _Http  # type: ignore[assignment]
+    QueueCls = Places  # type: ignore[assignment]
 
 
 class HttpsPool(urllib3.HTTPSConnectionPool):
     """A pool of TLS connections."""
 
     ConnectionCls = _Https  # type: ignore[assignment]
+    QueueCls = Places  # type: ignore[assignment]
