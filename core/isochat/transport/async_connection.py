@@ -27,8 +27,10 @@ from isochat.transport.limits import DEFAULT_LIMITS
 if TYPE_CHECKING:
     from isochat.transport.async_wire import AsyncWire
 
-under_way: ContextVar[AsyncWire] = ContextVar("isochat_async_wire")
+# In a list that is emptied afterwards: asyncio keeps a copy of the context in which a connection was made.
+under_way: ContextVar[list[AsyncWire]] = ContextVar("isochat_async_wire")
 
+_SUCCESS = b"HTTP/1.1 2"
 _HEAD_END = b"\r\n\r\n"
 _INTERIM_REPLIES = 16
 
@@ -45,6 +47,7 @@ class Connection(ResponseHandler):
 
     def __init__(self, opened: set[Connection], loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
+        self._its_loop = loop
         self._opened = opened
         self._pid = os.getpid()
         self.reply: aiohttp.ClientResponse | None = None
@@ -53,6 +56,9 @@ class Connection(ResponseHandler):
         self._interim = 0
         self._content: aiohttp.StreamReader | None = None
         self._rest = b""
+        # Until it is really gone; aiohttp forgets its transport when it asks it to close.
+        self._carrier: Any = None
+        self._plain_carrier: Any = None  # the same, but for TLS
 
     def serve(self, wire: AsyncWire) -> None:
         """Work for ``wire`` from here on."""
@@ -66,11 +72,13 @@ class Connection(ResponseHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self._carrier = transport
+        self._plain_carrier = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None) or transport
         self._opened.add(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._opened.discard(self)
-        self._wire = None
+        self._carrier = self._plain_carrier = self._wire = self.reply = None
         self._keep_rest()
         super().connection_lost(exc)
 
@@ -81,15 +89,18 @@ class Connection(ResponseHandler):
         else:
             end = data.find(_HEAD_END) + len(_HEAD_END)
             if end < len(_HEAD_END):
-                end = len(data)
-            wire.head_bytes += end
-            if wire.head_bytes > wire.limits.head:
-                self._refuse(ResponseTooLargeError(f"the reply's head is larger than {wire.limits.head} bytes"))
-                return
-            # The head by itself: with a body that is damaged in the same packet, aiohttp would lose the status.
-            super().data_received(data[:end])
-            if end < len(data) and self.transport is not None:
-                self.data_received(data[end:])
+                super().data_received(data)
+                if self._wire is not None:  # else it ended all the same: it began to end in the packet before
+                    self._count(len(data), wire)
+            elif self._count(end, wire):
+                if data.startswith(_SUCCESS) and data.find(b"hunked", 0, end) < 0:
+                    super().data_received(data)
+                else:
+                    # The head by itself: with chunks that are damaged in the same packet, or after an interim reply,
+                    # aiohttp would lose it.
+                    super().data_received(data[:end])
+                    if end < len(data) and self.exception() is None:
+                        self.data_received(data[end:])
         failure = self.exception()
         content = self._content
         if failure is not None and content is not None and not content.is_eof() and content.exception() is None:
@@ -110,29 +121,56 @@ class Connection(ResponseHandler):
 
     def close(self) -> None:
         """At once: nothing is flushed and no farewell of TLS is waited for."""
-        transport = self.transport
-        if transport is not None:
-            if self._pid == os.getpid():
-                with suppress(RuntimeError):  # of a loop that has ended
-                    transport.abort()
+        if self._pid != os.getpid():
+            # A forked child's copy. Even the loop's selector is the parent's: nothing of it may be touched.
+            self.transport = None
+        elif self._carrier is not None:
+            if self._its_loop.is_closed():
+                self._bury()
             else:
-                # A forked child's copy. Even the loop's selector is the parent's: nothing of it may be touched.
-                self.transport = None
+                self._carrier.abort()
         super().close()
+
+    def abort(self) -> None:
+        """The same; aiohttp aborts TLS when a session is closed."""
+        self.close()
+
+    @property
+    def closed(self) -> asyncio.Future[None] | None:
+        """What is waited for when the session closes; in a forked child nothing comes of it."""
+        return super().closed if self._pid == os.getpid() else None
 
     def take_rest(self) -> bytes:
         """What had come of the body when the connection broke; once."""
         rest, self._rest = self._rest, b""
         return rest
 
-    def leave(self) -> asyncio.BaseTransport | None:
-        """Give up the reply under way and close. Gives the transport; an ended loop does not close it."""
-        transport, reply, self.reply = self.transport, self.reply, None
+    def leave(self) -> None:
+        """Give up the reply under way and close."""
+        reply, self.reply = self.reply, None
         if reply is not None:
-            with suppress(Exception):  # of the loop that has ended
+            with suppress(Exception):  # of a loop that has ended
                 reply.release()
         self.close()
-        return transport
+
+    def _bury(self) -> None:
+        """Close without the loop.
+
+        asyncio has no way to do it: ``abort()`` asks the loop for the rest, and a transport that is collected unclosed
+        warns. The rest is done by its own private method; where that is missing, there is a warning.
+        """
+        plain = self._plain_carrier
+        with suppress(Exception):
+            self._carrier.abort()
+        with suppress(Exception):
+            plain._call_connection_lost(None)
+
+    def _count(self, size: int, wire: AsyncWire) -> bool:
+        wire.head_bytes += size
+        if wire.head_bytes > wire.limits.head:
+            self._refuse(ResponseTooLargeError(f"the reply's head is larger than {wire.limits.head} bytes"))
+            return False
+        return True
 
     def _keep_rest(self) -> None:
         content = self._content
@@ -160,28 +198,21 @@ class Connector(aiohttp.TCPConnector):
         self._factory = functools.partial(Connection, opened, loop=asyncio.get_running_loop())  # type: ignore[assignment]
 
     async def connect(self, req: aiohttp.ClientRequest, *args: Any, **kwargs: Any) -> Any:
-        wire = under_way.get()
+        (wire,) = under_way.get()
         wire.phase = "pool" if self.limit else "connect"
         connection = await super().connect(req, *args, **kwargs)
         assert isinstance(connection.protocol, Connection)
         connection.protocol.serve(wire)
         wire.phase = "send"
-        wire.sent.append(_head(req))
+        wire.headers_sent = req.headers
         return connection
 
     async def _create_connection(self, *args: Any, **kwargs: Any) -> ResponseHandler:
-        wire = under_way.get()
+        (wire,) = under_way.get()
         wire.enter("connect")
         connection = await super()._create_connection(*args, **kwargs)
         wire.enter("send")
         return connection
-
-
-def _head(request: aiohttp.ClientRequest) -> bytes:
-    """The head as aiohttp is about to write it, by itself, into the connection."""
-    lines = [f"{request.method} {request.url.raw_path_qs} HTTP/1.1"]
-    lines += [f"{name}: {value}" for name, value in request.headers.items()]
-    return "\r\n".join([*lines, "\r\n"]).encode()
 
 
 class _Resolver(AbstractResolver):
@@ -231,7 +262,6 @@ class RequestBody(aiohttp.Payload):
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         wire = self._wire
-        wire.sent.append(wire.request_body)
         await writer.write(wire.request_body)
         if wire.phase == "send":
             wire.phase = "first_byte"

@@ -55,7 +55,9 @@ class AsyncIncomingReply:
                 data = await self._next(wire.time_left())
                 if not data:
                     self._body.finish()
-                    self._end()  # aiohttp has given the connection back by itself
+                    self._done = True  # aiohttp has given the connection back by itself
+                    if self._connection is not None and self._connection.reply is self._raw:
+                        self._connection.reply = None
                     return b""
                 data = self._body.take(data)
                 if data:
@@ -71,7 +73,7 @@ class AsyncIncomingReply:
         """
         if self._done:
             return
-        self._end()
+        self._done = True
         try:
             here = asyncio.get_running_loop() is self._loop
         except RuntimeError:
@@ -87,11 +89,6 @@ class AsyncIncomingReply:
 
     def __del__(self) -> None:
         self.close()
-
-    def _end(self) -> None:
-        self._done = True
-        if self._connection is not None and self._connection.reply is self._raw:
-            self._connection.reply = None
 
     async def _next(self, seconds: float | None) -> bytes:
         content = self._raw.content

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from yarl import URL
 
 from isochat.errors import ChatError, ChatTimeoutError, Phase, ResponseTooLargeError
 from isochat.transport import async_failures, failures
@@ -37,7 +39,18 @@ class AsyncWire(Exchange):
         super().__init__(deadline, **options)
         self._pools = pools
         self._alarm: asyncio.Timeout | None = None
+        # Kept by the connection while it works for this wire.
         self.connection: Connection | None = None
+        self.headers_sent: Mapping[str, str] | None = None
+
+    @property
+    def sent(self) -> list[bytes]:
+        """The bytes given to the connection: the head as aiohttp writes it, out of sight, and the body."""
+        if self.headers_sent is None:
+            return []
+        lines = [f"{self.method} {URL(self.url, encoded=True).raw_path_qs} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in self.headers_sent.items()]
+        return ["\r\n".join([*lines, "\r\n"]).encode(), self.request_body]
 
     async def send(self, method: str, url: str, headers: Iterable[tuple[str, str]], body: bytes) -> AsyncIncomingReply:
         """Send the one request of this attempt and wait for the reply's headers.
@@ -47,7 +60,8 @@ class AsyncWire(Exchange):
             TransportError, ChatTimeoutError, ResponseTooLargeError: no usable reply came.
         """
         self.begin(method, url, headers, body)
-        token = under_way.set(self)
+        holder: list[AsyncWire] = [self]
+        token = under_way.set(holder)
         alarm: asyncio.Timeout | None = None
         reply: AsyncIncomingReply | None = None
         try:
@@ -66,6 +80,7 @@ class AsyncWire(Exchange):
             raise self.failed(error) from self.cause_of(error)
         finally:
             under_way.reset(token)
+            holder.clear()
         return reply
 
     async def exchange(self, method: str, url: str, headers: Iterable[tuple[str, str]], body: bytes) -> bytes:

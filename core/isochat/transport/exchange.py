@@ -38,7 +38,6 @@ class Exchange:
         streaming: Whether a successful reply is left open, as :attr:`incoming`, to be read as a stream.
         credentials: The headers that authenticate this attempt.
         method, url, request_headers, request_body: The request as it was sent.
-        sent: The exact bytes given to the socket, in the order of sending.
         status, reason, headers, body: The reply; ``None`` until there is one. ``body`` is decompressed.
         incoming: The reply of a stream, its body still on the connection.
         failure: What broke the attempt below HTTP.
@@ -73,7 +72,7 @@ class Exchange:
         self.url = ""
         self.request_headers: dict[str, str] = {}
         self.request_body = b""
-        self.sent: list[bytes] = []
+        self._sent: list[bytes] = []
         self.status: int | None = None
         self.reason = ""
         self.headers: list[tuple[str, str]] = []
@@ -90,6 +89,11 @@ class Exchange:
         self.quiet_since: float | None = None
         self.head_bytes = 0
         self.body_bytes = 0
+
+    @property
+    def sent(self) -> list[bytes]:
+        """The exact bytes given to the socket, in the order of sending."""
+        return self._sent
 
     @property
     def redactor(self) -> Redactor:
