@@ -215,9 +215,13 @@ def reports_error(event: Mapping[str, Any]) -> bool:
     kind = event.get("type")
     if kind in ("error", "response.failed"):
         return True
-    if event.get("choices") or isinstance(kind, str):
+    if event.get("choices"):
         return False
-    return bool(event.get("error_code") or event.get("error"))
+    if event.get("error_code"):
+        return True
+    if isinstance(kind, str):  # an item, of which some have an `error` of their own
+        return False
+    return bool(event.get("error")) or _is_detail(event)
 
 
 def reported_error(event: Mapping[str, Any], status: int, headers: Mapping[str, str], body: bytes) -> StatusError:
@@ -229,7 +233,14 @@ def reported_error(event: Mapping[str, Any], status: int, headers: Mapping[str, 
     """
     response = event.get("response")
     facts = _facts(response if isinstance(response, Mapping) else event)
+    if _is_detail(event) and not isinstance(event["detail"], str):  # what FastAPI finds wrong with a request
+        return _error(422, status, facts, headers, body.decode("utf-8", "replace"))
     return _error(_counts_as(facts), status, facts, headers, body.decode("utf-8", "replace"))
+
+
+def _is_detail(event: Mapping[str, Any]) -> bool:
+    """Whether it is FastAPI's error object, which is nothing but a ``detail`` (payload fact 35)."""
+    return event.keys() == {"detail"} and bool(event["detail"])
 
 
 def _counts_as(facts: _Facts) -> int:
