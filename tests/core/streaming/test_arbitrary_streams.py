@@ -40,7 +40,8 @@ blocks = st.fixed_dictionaries(
     {"type": st.sampled_from(["text", "output_text", "reasoning", "refusal", "odd"]) | anything},
     optional={
         "text": anything, "refusal": anything, "citations": anything,
-        "summary": st.lists(objects, max_size=2) | anything, "content": st.lists(objects, max_size=2) | anything,
+        "summary": st.lists(objects, max_size=2) | anything,
+        "content": st.lists(objects, max_size=2) | anything,
     },
 )  # fmt: skip
 pieces = st.fixed_dictionaries(
@@ -61,8 +62,9 @@ deltas = st.fixed_dictionaries(
     },
 )
 choices = st.fixed_dictionaries(
-    {"delta": deltas | anything}, optional={"index": anything, "finish_reason": anything, "logprobs": objects | anything}
-)  # fmt: skip
+    {"delta": deltas | anything},
+    optional={"index": anything, "finish_reason": anything, "logprobs": objects | anything},
+)
 chats = st.fixed_dictionaries(
     {"choices": st.lists(choices, max_size=2) | anything}, optional={"usage": objects | anything}
 )
