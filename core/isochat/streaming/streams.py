@@ -19,6 +19,7 @@ from isochat.streaming.sources import AsyncSource, Source
 
 if TYPE_CHECKING:
     from isochat.transport.exchange import Exchange
+    from isochat.transport.wire import Wire
 
 S = TypeVar("S", Source, AsyncSource)
 
@@ -161,6 +162,7 @@ class ChatStream(_Stream[Source], Iterator[ChatChunk]):
     thread at a time.
     """
 
+    _wire: Wire
     _waiting = False
     _left = False
 

@@ -40,7 +40,8 @@ blocks = st.fixed_dictionaries(
     {"type": st.sampled_from(["text", "output_text", "reasoning", "refusal", "odd"]) | anything},
     optional={
         "text": anything, "refusal": anything, "citations": anything,
-        "summary": st.lists(objects, max_size=2) | anything, "content": st.lists(objects, max_size=2) | anything,
+        "summary": st.lists(objects, max_size=2) | anything,
+        "content": st.lists(objects, max_size=2) | anything,
     },
 )  # fmt: skip
 pieces = st.fixed_dictionaries(
