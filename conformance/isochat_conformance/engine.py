@@ -28,7 +28,7 @@ from isochat_conformance.answer_check import check_error, check_no_streaming, ch
 from isochat_conformance.asking import Answer, ask, without_warnings
 from isochat_conformance.case import APIS, Case
 from isochat_conformance.client_proof import prove
-from isochat_conformance.lock_step import PATIENCE, gated, walk
+from isochat_conformance.lock_step import PATIENCE, Gate, gated, walk
 from isochat_conformance.modes import MODES, Mode, is_async, is_streamed
 from isochat_conformance.request_check import check_nothing_sent, check_request
 from isochat_conformance.served import ServerReply, ServerStream
@@ -157,7 +157,7 @@ class Bench:
             What is wrong, in words: a chunk was held back, or a stream came from a backend that says it has none.
         """
         kind = plugins.load_backend(backend) if isinstance(backend, str) else backend
-        gates = {api: gated(api, patience=patience) for api in APIS}
+        gates: dict[Api, Gate] = {api: gated(api, patience=patience) for api in APIS}
         replies = {_DIALECTS[api]: StreamReply(200, _EVENTS, gate) for api, gate in gates.items()}
         self._workspace.add(Endpoint("lock-step", Replay(replies)))
         client = self.client(kind, "lock-step")
