@@ -300,9 +300,13 @@ _CALL_OPTION_NAMES = ("timeout", "deadline", "max_retries")
 
 
 def _installed(capabilities: Capabilities) -> Capabilities:
-    if capabilities.asynchronous == "native" and importlib.util.find_spec("aiohttp") is None:
-        return msgspec.structs.replace(capabilities, asynchronous="threads")
-    return capabilities
+    if capabilities.asynchronous != "native":
+        return capabilities
+    try:
+        found = importlib.util.find_spec("aiohttp") is not None
+    except ImportError:  # of a finder that keeps it out
+        found = False
+    return capabilities if found else msgspec.structs.replace(capabilities, asynchronous="threads")
 
 
 def _check_options(backend: type[Backend], options: Mapping[str, Any]) -> None:

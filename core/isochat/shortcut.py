@@ -35,6 +35,10 @@ def chat(
 def chat(
     messages: Messages, *, backend: str | None = None, target: str | None = None, stream: Literal[True], **kw: Any
 ) -> ChatStream: ...
+@overload
+def chat(
+    messages: Messages, *, backend: str | None = None, target: str | None = None, stream: bool, **kw: Any
+) -> ChatResult | ChatStream: ...
 
 
 def chat(

@@ -320,6 +320,8 @@ def _read(text: str) -> _Facts:
 
 def _facts(data: Any, depth: int = 0) -> _Facts:
     """Code and message of an error object, the innermost one that has them."""
+    if isinstance(data, list) and len(data) == 1:  # Gemini's OpenAI-like API puts its error object into a list
+        data = data[0]
     if isinstance(data, str):
         return _Facts(None, data.strip() or None)
     if not isinstance(data, Mapping) or depth > 4:
@@ -329,7 +331,7 @@ def _facts(data: Any, depth: int = 0) -> _Facts:
     if isinstance(nested, Mapping):
         inner = _facts(nested, depth + 1)
     message = _message(data)
-    if message is not None and message.startswith("{"):
+    if message is not None and message.startswith(("{", "[{")):
         try:
             told = _facts(json.loads(message), depth + 1)
         except (ValueError, RecursionError):

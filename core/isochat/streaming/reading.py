@@ -104,6 +104,14 @@ class StreamReading:
             StatusError: it reported an error in place of the first event.
             ResponseTooLargeError: an event is over its cap.
         """
+        try:
+            self._feed(data)
+        except ChatError as error:
+            # A service may echo the token, and whoever prints a traceback with locals would show it.
+            data = b""
+            raise error.with_traceback(None) from error.__cause__
+
+    def _feed(self, data: bytes | Mapping[str, Any]) -> None:
         if self.done:
             return
         if not isinstance(data, bytes):

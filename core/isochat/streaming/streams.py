@@ -102,7 +102,7 @@ class _Stream(Generic[S]):
         try:
             work(argument)
         except ChatError as error:
-            self._fail(error)
+            self._fail(error.with_traceback(None))  # what its frames hold is the server's, who may echo a token
         except BaseException:
             self._close()
             raise

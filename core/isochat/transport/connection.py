@@ -12,6 +12,7 @@ import http.client
 import io
 import ipaddress
 import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 import urllib3
@@ -160,7 +161,9 @@ class _OnTheClock:
                 ipaddress.ip_address(host.strip("[]"))
             except ValueError:
                 # getaddrinfo knows no timeout and cannot be interrupted.
-                return wire.deadline.run(look_up, "connect", wire.limits.connect)
+                wire.lookup = threading.Event()
+                wire.time_left()
+                return wire.deadline.run(look_up, "connect", wire.limits.connect, wire.lookup)
             return look_up()
         except OSError as error:
             raise NameResolutionError(self.host, self, error) from error  # type: ignore[arg-type]

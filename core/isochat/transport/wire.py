@@ -36,6 +36,7 @@ class Wire(Exchange):
         self.held: bytes | None = None
         self.socket: socket.socket | None = None
         self.queue: Places | None = None
+        self.lookup: threading.Event | None = None
         self._ending = threading.Lock()
         self._pid = os.getpid()
 
@@ -97,6 +98,8 @@ class Wire(Exchange):
                     pass  # it is closed already
         if self.queue is not None:
             self.queue.wake()
+        if self.lookup is not None:
+            self.lookup.set()
 
     def let_go(self) -> bool:
         """The connection goes over to another wire; from here on :meth:`abort` leaves it alone.

@@ -76,7 +76,7 @@ SHAPES: dict[str, tuple[list[Any], Any]] = {
     ),
     "unknown fields of a delta": (
         [
-            chunk({"content": "A", "annotations": [1], "odd": "x", "isochat_parts": [1]}),
+            chunk({"content": "A", "odd": "x", "isochat_parts": [1]}),
             chunk({"odd": {"y": 1}}, "stop", odd=3),
         ],
         completion({"content": "A"}),
