@@ -9,6 +9,7 @@ in words, and stops at none.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -38,8 +39,9 @@ from isochat_workspace import Endpoint, HttpReply, RecordedRequest, Replay, Stre
 if TYPE_CHECKING:
     from isochat_workspace import Workspace
 
-# Fixed, so that a case's reply can echo it; it opens nothing but the bench's own workspace.
+# It opens nothing but the bench's own workspace.
 TOKEN: Final = "dapi-conformance-suite-0000000000000000"
+_TOKEN_ECHOED = b"{{token}}"
 _DIALECTS: Mapping[Api, Any] = {"chat-completions": "chat", "responses": "responses"}
 # A case that hangs fails after this many seconds.
 _DEADLINE = 30.0
@@ -238,8 +240,13 @@ def _target(params: Mapping[str, Any]) -> str:
     return "\n".join(["[targets.case.params]", *lines, ""])
 
 
+def _echoing(reply: HttpReply) -> HttpReply:
+    """A server may echo the token; a case's file does not hold it."""
+    return dataclasses.replace(reply, body=reply.body.replace(_TOKEN_ECHOED, TOKEN.encode()))
+
+
 def _replies(served: ServerReply | ServerStream) -> list[HttpReply | StreamReply]:
     if isinstance(served, ServerReply):
-        return [served.http_reply()]
+        return [_echoing(served.http_reply())]
     first = [] if served.refused_first is None else [served.refused_first.http_reply()]
     return [*first, served.stream_reply()]
