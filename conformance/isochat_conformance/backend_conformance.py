@@ -30,7 +30,7 @@ from isochat_conformance.engine import Bench
 from isochat_conformance.modes import MODES, Mode, is_streamed
 
 _RUNS = tuple((case, mode) for case in load_cases() for mode in case.modes)
-_STREAMED: tuple[Mode, ...] = tuple(filter(is_streamed, MODES))
+_STREAMED: tuple[Mode, ...] = tuple(mode for mode in MODES if is_streamed(mode))
 _TESTS = ("test_case", "test_chunks_are_never_held_back", "test_gaps_are_known_cases_with_a_reason")
 
 

@@ -35,7 +35,7 @@ def conformance(backend: str, ids: tuple[str, ...], modes: tuple[Mode, ...], as_
     """
     plugins.load_backend(backend)
     cases = _chosen(ids)
-    runs = [(case, mode) for case in cases for mode in case.modes if mode in (modes or MODES)]
+    runs: list[tuple[Case, Mode]] = [(case, mode) for case in cases for mode in case.modes if mode in (modes or MODES)]
     if not runs:
         raise click.BadParameter(f"none of these cases is asked in {' or '.join(modes)}", param_hint="--mode")
     with _quiet_clients():

@@ -77,7 +77,9 @@ def _counted(outcomes: Sequence[Outcome]) -> _Counts:
 
 
 def _by_mode(outcomes: Sequence[Outcome]) -> dict[Mode, list[Outcome]]:
-    by_mode = {mode: [outcome for outcome in outcomes if outcome.mode == mode] for mode in MODES}
+    by_mode: dict[Mode, list[Outcome]] = {
+        mode: [outcome for outcome in outcomes if outcome.mode == mode] for mode in MODES
+    }
     return {mode: of_mode for mode, of_mode in by_mode.items() if of_mode}
 
 

@@ -9,6 +9,7 @@ in words, and stops at none.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,7 @@ from isochat_conformance.answer_check import check_error, check_no_streaming, ch
 from isochat_conformance.asking import Answer, ask, without_warnings
 from isochat_conformance.case import APIS, Case
 from isochat_conformance.client_proof import prove
-from isochat_conformance.lock_step import PATIENCE, gated, walk
+from isochat_conformance.lock_step import PATIENCE, Gate, gated, walk
 from isochat_conformance.modes import MODES, Mode, is_async, is_streamed
 from isochat_conformance.request_check import check_nothing_sent, check_request
 from isochat_conformance.served import ServerReply, ServerStream
@@ -38,8 +39,9 @@ from isochat_workspace import Endpoint, HttpReply, RecordedRequest, Replay, Stre
 if TYPE_CHECKING:
     from isochat_workspace import Workspace
 
-# Fixed, so that a case's reply can echo it; it opens nothing but the bench's own workspace.
+# It opens nothing but the bench's own workspace.
 TOKEN: Final = "dapi-conformance-suite-0000000000000000"
+_TOKEN_ECHOED = b"{{token}}"
 _DIALECTS: Mapping[Api, Any] = {"chat-completions": "chat", "responses": "responses"}
 # A case that hangs fails after this many seconds.
 _DEADLINE = 30.0
@@ -157,7 +159,7 @@ class Bench:
             What is wrong, in words: a chunk was held back, or a stream came from a backend that says it has none.
         """
         kind = plugins.load_backend(backend) if isinstance(backend, str) else backend
-        gates = {api: gated(api, patience=patience) for api in APIS}
+        gates: dict[Api, Gate] = {api: gated(api, patience=patience) for api in APIS}
         replies = {_DIALECTS[api]: StreamReply(200, _EVENTS, gate) for api, gate in gates.items()}
         self._workspace.add(Endpoint("lock-step", Replay(replies)))
         client = self.client(kind, "lock-step")
@@ -238,8 +240,13 @@ def _target(params: Mapping[str, Any]) -> str:
     return "\n".join(["[targets.case.params]", *lines, ""])
 
 
+def _echoing(reply: HttpReply) -> HttpReply:
+    """A server may echo the token; a case's file does not hold it."""
+    return dataclasses.replace(reply, body=reply.body.replace(_TOKEN_ECHOED, TOKEN.encode()))
+
+
 def _replies(served: ServerReply | ServerStream) -> list[HttpReply | StreamReply]:
     if isinstance(served, ServerReply):
-        return [served.http_reply()]
+        return [_echoing(served.http_reply())]
     first = [] if served.refused_first is None else [served.refused_first.http_reply()]
     return [*first, served.stream_reply()]

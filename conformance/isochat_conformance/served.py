@@ -14,7 +14,10 @@ DONE = "[DONE]"
 
 
 class ServerReply(CaseData, frozen=True, kw_only=True):
-    """The reply of the server: its body as ``json`` (sent as UTF-8, with that content type) or as ``text``."""
+    """The reply of the server: its body as ``json`` (sent as UTF-8, with that content type) or as ``text``.
+
+    ``{{token}}`` in it is sent as the client's token.
+    """
 
     status: int = 200
     headers: dict[str, str] = {}

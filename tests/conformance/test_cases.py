@@ -6,16 +6,18 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
 
 import isochat
-from isochat import errors
+from isochat import Reply, Request, errors
 from isochat.parameters import ALIASES, PARAMETERS, NotCarried
+from isochat.transport.wire import Wire
+from isochat_adapters.rest import Rest
 from isochat_conformance.case import APIS, CaseError, exchanges, load_cases, read_cases
-from isochat_conformance.engine import TOKEN
+from isochat_conformance.engine import Bench
 from isochat_conformance.expectation import ExpectedChunks, ExpectedError, ExpectedMeta
 from isochat_conformance.modes import MODES
 from isochat_conformance.served import ServerStream
@@ -143,9 +145,23 @@ def test_every_class_of_a_status_error_has_a_case() -> None:
     assert raised >= {"BadResponseError", "StreamTruncatedError", "StreamFailedError"}
 
 
-def test_the_token_that_a_case_echoes_is_the_one_that_is_sent() -> None:
+def test_a_case_that_echoes_the_token_is_served_with_the_one_that_is_sent() -> None:
     echoing = next(case for case in CASES if case.id == "error-401-echoes-the-token")
-    assert all(TOKEN.encode() in reply.body() for reply in echoing.reply.values())
+    assert all(b"{{token}}" in reply.body() for reply in echoing.reply.values())
+
+    class Echoed(Rest):
+        bodies: ClassVar[list[bytes]] = []
+
+        def complete(self, request: Request, wire: Wire) -> Reply:
+            reply = super().complete(request, wire)
+            self.bodies.append(reply.body)
+            return reply
+
+    with Bench() as bench:
+        assert bench.run(Echoed, echoing).findings == ()
+    (body,) = Echoed.bodies
+    assert b"bad header: Bearer " in body
+    assert b"{{token}}" not in body
 
 
 GOOD: dict[str, Any] = {
