@@ -44,6 +44,7 @@ _SHOWN = 200
 _NO_FIELD = b"{[<"  # no line of an event stream begins so: the body is something else
 _FIELDS = (b"data", b"event", b"id", b"retry", b":")
 _PARSED_TYPES = ("message", "error")
+_UNREADABLE = object()
 
 
 class StreamReading:
@@ -206,10 +207,12 @@ class StreamReading:
         except ResponseTooLargeError:
             raise self._placed(ResponseTooLargeError(f"event {self._decoder.count} is nested too deep")) from None
         except BadResponseError:
+            told = _UNREADABLE
+        if told is _UNREADABLE:  # not above: that error quotes the event, and would be the context of this one
             if event.type in _PARSED_TYPES or event.type.startswith("response."):
                 if event.type == "error":
                     self._fail({"message": data.decode("utf-8", "replace")}, data)
-                raise self._unreadable(data) from None
+                raise self._unreadable(data)
             return
         if event.type == "error" and (not isinstance(told, dict) or told.get("type") != "error"):
             self._fail(told if isinstance(told, dict) else {"message": str(told)}, data)
@@ -291,7 +294,7 @@ class StreamReading:
             what = "is not JSON"
         except UnicodeDecodeError as error:
             what = f"is not UTF-8 ({error.reason} at byte {error.start}, encoding)"
-        shown = self._redactor.clean(data[:_SHOWN].decode("utf-8", "replace"))
+        shown = self._redactor.clean(data.decode("utf-8", "replace"))[:_SHOWN]
         return self._error(
             StreamFailedError, f"event {self._decoder.count} of the stream {what}; it begins {shown!r}", None
         )
@@ -325,7 +328,8 @@ class StreamReading:
             )  # fmt: skip
 
     def _read_whole(self, body: bytes) -> None:
-        body = self._redactor.clean_bytes(body) if b"error" in body else body
+        clean = self._redactor.clean_bytes if b"error" in body else self._redactor.clean_unless_answer
+        body = clean(body)
         try:
             told = decode(body, self._headers.get("content-type"))
         except BadResponseError as error:
