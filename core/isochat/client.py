@@ -19,7 +19,7 @@ from isochat.errors import ConfigurationError, InvalidInputError, UnsupportedPar
 from isochat.messages import Messages
 from isochat.parameters import UNSET, ChatParams
 from isochat.policy import RetryBudget, RetryPolicy
-from isochat.redaction import hidden, hidden_login, hidden_values
+from isochat.redaction import hidden, hidden_login, hidden_values, without_locals
 from isochat.request import Api, Options, build, call_options
 from isochat.results import ChatResult
 from isochat.routes import check_route, choose_route
@@ -187,10 +187,13 @@ class Client:
             ChatError: one of the tree in :mod:`isochat.errors`; it says whether the model may have run.
         """
         call = self._begin(messages, stream, dict(params))
-        if not stream:
-            return calling.complete(call, self._connections)
         try:
+            if not stream:
+                return calling.complete(call, self._connections)
             return calling.stream(call, self._connections)
+        except BaseException as error:
+            without_locals(error)
+            raise
         finally:
             self._refuses_stream_options |= call.refused_stream_options
 
@@ -217,10 +220,13 @@ class Client:
         """
         call = self._begin(messages, stream, dict(params))
         native = self.capabilities.asynchronous == "native"
-        if not stream:
-            return await calling.acomplete(call, self._connections, native=native)
         try:
+            if not stream:
+                return await calling.acomplete(call, self._connections, native=native)
             return await calling.astream(call, self._connections, native=native)
+        except BaseException as error:
+            without_locals(error)
+            raise
         finally:
             self._refuses_stream_options |= call.refused_stream_options
 

@@ -44,6 +44,7 @@ Cancellation and ``KeyboardInterrupt`` are never wrapped.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -304,11 +305,16 @@ class ToolArgumentsError(OutputParseError):
 
 
 def cleaned(error: ChatError, clean: Callable[[str], str]) -> ChatError:
-    """Blank secrets in what a server made it say, and keep it to one line."""
+    """Blank secrets in what a server made it say, and keep its message to one line."""
     error.message = " ".join(clean(error.message).split())
     error.args = (error.message,)
-    if error.request_id is not None:
-        error.request_id = clean(error.request_id)
+    for name in ("request_id", "code", "body"):
+        if (text := getattr(error, name)) is not None:
+            setattr(error, name, clean(text))
+    if error.partial is not None:
+        told = json.dumps(error.partial.to_dict(), ensure_ascii=False)
+        if (blank := clean(told)) != told:
+            error.partial = type(error.partial).from_dict(json.loads(blank))
     return error
 
 

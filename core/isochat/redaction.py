@@ -109,6 +109,10 @@ class Redactor:
             data = self._spelled_bytes.sub(BLANK.encode(), data)
         return data
 
+    def clean_unless_answer(self, data: bytes) -> bytes:
+        """A body under a success status: an answer is left as it is, whatever the model says; the rest is cleaned."""
+        return data if any(word in data for word in _ANSWERS) else self.clean_bytes(data)
+
     def clean_headers(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """A reply's ``headers`` with every secret blanked; the same list where there is none."""
         together = "\n".join(value for _, value in headers)
@@ -146,6 +150,8 @@ def _forms(secret: str) -> Iterator[str]:
         yield core.translate(_URL_SAFE)
 
 
+# An answer has one of these at its top; see isochat.wire_format.replies.
+_ANSWERS = (b'"choices"', b'"output"', b'"messages"')
 _SHORTEST_INSIDE = 8
 _URL_SAFE = str.maketrans("+/", "-_")
 
@@ -156,3 +162,31 @@ def _any_spelling(secret: str) -> str:
     return rf"(?=[{re.escape(secret[0])}%\\])" + "".join(
         rf"(?:\\*{re.escape(c)}|%(?i:{ord(c):02x})|\\+u(?i:{ord(c):04x}))" for c in map(str, secret)
     )
+
+
+def without_locals(error: BaseException) -> BaseException:
+    """``error``, on its way out of isochat, with the local variables of the frames of ours that it has passed cleared.
+
+    They hold the prompt and whatever the server sent, which may be the token. The lines stay. Nobody else's frame is
+    touched, neither the client's nor the caller's.
+    """
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        waiting += [one.__cause__, one.__context__]
+        step = one.__traceback__
+        while step is not None:
+            if str(step.tb_frame.f_globals.get("__name__")).partition(".")[0] in _OURS:
+                try:
+                    step.tb_frame.clear()
+                except RuntimeError:
+                    pass  # it still runs
+            step = step.tb_next
+    return error
+
+
+_OURS = ("isochat", "isochat_adapters")

@@ -16,6 +16,7 @@ from isochat.client import Client
 from isochat.config.targets import names_default
 from isochat.errors import ConfigurationError
 from isochat.plugins import command_plugins
+from isochat.redaction import Secret
 
 LOCAL_MODEL = "smollm2"
 
@@ -133,7 +134,11 @@ def opened(
     if on_local is not None:
         on_local(model)
     with _local_workspace(model) as workspace:
-        client = {"host": workspace.url, "token": workspace.token, "endpoint": endpoint or workspace.default_endpoint}
+        client = {
+            "host": workspace.url,
+            "token": Secret(workspace.token),
+            "endpoint": endpoint or workspace.default_endpoint,
+        }
         yield Where(client, local=workspace)
 
 

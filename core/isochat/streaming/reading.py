@@ -46,6 +46,7 @@ WHOLE_REPLY = "not_streamed"
 _DONE = b"[DONE]"
 _SHOWN = 200
 _EARLY = 15
+_UNREADABLE = object()
 
 
 class StreamReading:
@@ -227,11 +228,13 @@ class StreamReading:
         except ResponseTooLargeError:
             raise ResponseTooLargeError(f"event {self._decoder.count} of the stream is nested too deep") from None
         except BadResponseError:
+            told = _UNREADABLE
+        if told is _UNREADABLE:  # not above: that error quotes the event, and would be the context of this one
             if event.type == "error":
                 self._fail({"message": data.decode("utf-8", "replace")}, data)
             # Text in an event of a type of its own is no part of the answer; broken JSON may have been one.
             if event.type == "message" or event.type.startswith("response.") or data.lstrip().startswith(b"{"):
-                raise self._unreadable(data) from None
+                raise self._unreadable(data)
             return
         if event.type == "error" and (not isinstance(told, dict) or told.get("type") != "error"):
             self._fail(told if isinstance(told, dict) else {"message": str(told)}, data)
@@ -334,7 +337,7 @@ class StreamReading:
             what = "is not JSON"
         except UnicodeDecodeError as error:
             what = f"is not UTF-8 ({error.reason} at byte {error.start}, encoding)"
-        shown = self._redactor.clean(data[:_SHOWN].decode("utf-8", "replace"))
+        shown = self._redactor.clean(data.decode("utf-8", "replace"))[:_SHOWN]
         return self._error(
             StreamFailedError, f"event {self._decoder.count} of the stream {what}; it begins {shown!r}", None
         )
@@ -355,7 +358,8 @@ class StreamReading:
     # -- a whole reply in place of a stream -------------------------------------------------------------------
 
     def _read_whole(self, body: bytes) -> None:
-        body = self._redactor.clean_bytes(body) if b"error" in body else body
+        clean = self._redactor.clean_bytes if b"error" in body else self._redactor.clean_unless_answer
+        body = clean(body)
         try:
             told = decode(body, self._headers.get("content-type"))
         except BadResponseError as error:

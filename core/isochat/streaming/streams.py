@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import msgspec
 
-from isochat.errors import BadResponseError, ChatError, StreamTruncatedError
+from isochat.errors import BadResponseError, ChatError, StreamTruncatedError, cleaned
+from isochat.redaction import without_locals
 from isochat.results import ChatResult, Meta
 from isochat.streaming.chunks import ChatChunk
 from isochat.streaming.reading import StreamReading
@@ -119,7 +120,7 @@ class _Stream(Generic[S]):
         # Chunks that came before the failure are handed out first.
         if self._error is None:
             self._finish()
-            self._error = error
+            self._error = cleaned(error, self._wire.redactor.clean)
             if error.partial is not None:
                 error.partial = self.partial  # which knows of the call
             self._settle(error)
@@ -141,7 +142,7 @@ class _Stream(Generic[S]):
 
     def _whole(self) -> ChatResult:
         if self._error is not None:
-            raise self._error
+            raise without_locals(self._error)
         if self._result is None:
             try:
                 self._result = self._reading.result(self.meta)
@@ -176,7 +177,7 @@ class ChatStream(_Stream[Source], Iterator[ChatChunk]):
                 self._pull()
             if not chunks:
                 if self._error is not None:
-                    raise self._error
+                    raise without_locals(self._error)
                 raise StopIteration
         return chunks.popleft()
 
@@ -265,7 +266,7 @@ class AsyncChatStream(_Stream[AsyncSource], AsyncIterator[ChatChunk]):
                 await self._pull()
             if not chunks:
                 if self._error is not None:
-                    raise self._error
+                    raise without_locals(self._error)
                 raise StopAsyncIteration
         return chunks.popleft()
 

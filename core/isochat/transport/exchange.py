@@ -155,12 +155,12 @@ class Exchange:
         return self.streaming and self.status is not None and self.status < 300
 
     def take_body(self, data: bytes) -> bytes:
-        """Note the whole body. An answer is left as it is. That of an error reply, and what is no answer under a
-        success status, has the token blanked before any client sees it, which may log it.
+        """Note the whole body. An answer is left as it is. In an error reply, and in what is no answer under a success
+        status, the token is blanked before any client sees it, which may log it.
         """
         self.mark("end")
-        if (self.status or 0) >= 400 or not any(word in data for word in _ANSWERS):
-            data = self.redactor.clean_bytes(data)
+        failed = (self.status or 0) >= 400
+        data = self.redactor.clean_bytes(data) if failed else self.redactor.clean_unless_answer(data)
         self.body = data
         return data
 
@@ -242,10 +242,6 @@ class Exchange:
     def cause_of(self, error: BaseException) -> BaseException | None:
         """What to chain the failure to: the library's own exception, if it is not the failure itself."""
         return error if isinstance(error, Exception) and not isinstance(error, ChatError) else error.__cause__
-
-
-# An answer has one of these at its top; see isochat.wire_format.replies.
-_ANSWERS = (b'"choices"', b'"output"', b'"messages"')
 
 
 def _shown(location: str) -> str:
