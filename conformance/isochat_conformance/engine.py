@@ -109,10 +109,10 @@ class Bench:
             return Outcome(case=case.id, backend=kind.name, api=api, carried=False, findings=(), not_applicable=reason)
         self._serve(case)
         seen = len(self._workspace.requests)
-        with _deaf_to_warnings():
+        with deaf_to_warnings():
             client = self._client(kind, case)
         with client:
-            with _deaf_to_warnings():
+            with deaf_to_warnings():
                 outcome = _ask(client, case)
             findings, proof = self._judge(client, case, outcome, seen)
         result = outcome if isinstance(outcome, ChatResult) else None
@@ -181,7 +181,7 @@ class Bench:
 
 
 @contextmanager
-def _deaf_to_warnings() -> Iterator[None]:
+def deaf_to_warnings() -> Iterator[None]:
     """What a client library warns of while it is imported or builds its own errors is its own affair."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
