@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -22,9 +21,9 @@ import msgspec
 from isochat import plugins
 from isochat.backend import Backend
 from isochat.client import Client
-from isochat.results import ChatResult
 from isochat_conformance.engine import deaf_to_warnings
 from isochat_conformance.fault_bytes import Texts
+from isochat_conformance.fault_call import SkippingClock, ask_in_thread, ask_on_loop, environment, filled
 from isochat_conformance.fault_check import Came, check
 from isochat_conformance.fault_row import MODES, Asked, Certificate, Fault, Mode
 from isochat_conformance.fault_server import FaultServer
@@ -34,7 +33,6 @@ from isochat_conformance.fault_tls import Authority
 TOKEN: Final = "dapi-fault-table-00000000000000000000"
 # Whoever has not come back by then hangs.
 _LONGEST = 60.0
-_PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
 class FaultOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,30 +54,6 @@ class FaultOutcome(msgspec.Struct, frozen=True, kw_only=True):
     said: str = ""
     requests: int = 0
     seconds: float = 0.0
-
-
-class SkippingClock:
-    """The machine's clock, on which every sleep is over at once.
-
-    Attributes:
-        skipped: Seconds that were slept.
-    """
-
-    def __init__(self) -> None:
-        self.skipped = 0.0
-
-    def monotonic(self) -> float:
-        """Seconds, those slept included."""
-        return time.monotonic() + self.skipped
-
-    def sleep(self, seconds: float, /) -> None:
-        """Let ``seconds`` have passed."""
-        self.skipped += seconds
-
-    async def asleep(self, seconds: float, /) -> None:
-        """As :meth:`sleep`, on an event loop."""
-        self.skipped += seconds
-        await asyncio.sleep(0)
 
 
 class FaultBench:
@@ -173,17 +147,17 @@ class FaultBench:
     ) -> None:
         places = {"url": server.url, "proxy": proxy.url, "other": other.url, "port": str(server.port)}
         try:
-            with _environment({name: _filled(text, places) for name, text in fault.client.environ.items()}):
+            with environment({name: filled(text, places) for name, text in fault.client.environ.items()}):
                 client = self._client(kind, fault, server, places)
                 client._clock = came.clock = clock = SkippingClock()
                 settings = fault.client
-                messages = _filled(settings.ask, places)
+                messages = filled(settings.ask, places)
                 arguments = {"messages": messages * settings.repeat, **settings.params}
                 if came.mode in ("call", "stream"):
                     with client:
-                        _ask_in_thread(came, client, settings.before, arguments, clock)
+                        ask_in_thread(came, client, settings.before, arguments, clock)
                 else:
-                    asyncio.run(_ask_on_loop(came, client, settings.before, arguments, clock))
+                    asyncio.run(ask_on_loop(came, client, settings.before, arguments, clock))
         except Exception as error:
             came.error = error
 
@@ -193,7 +167,7 @@ class FaultBench:
         return Client(
             kind,
             endpoint=settings.endpoint,
-            host=server.url if settings.host is None else _filled(settings.host, places),
+            host=server.url if settings.host is None else filled(settings.host, places),
             token=TOKEN if settings.token is None else settings.token,
             headers=settings.headers,
             max_retries=settings.max_retries,
@@ -222,74 +196,3 @@ def _loaded(backend: str | type[Backend]) -> type[Backend]:
         # Imports the client, before threads ask it at the same time.
         Client(kind, endpoint="faults", host="http://127.0.0.1:9", token=TOKEN, trust_env=False).close()
     return kind
-
-
-def _ask_in_thread(came: Came, client: Client, before: str | None, arguments: Any, clock: SkippingClock) -> None:
-    held = client.chat("Hi", stream=True) if before == "open" else None
-    if before == "answer":
-        earlier = client.chat("Hi", stream=came.streams)
-        if not isinstance(earlier, ChatResult):
-            earlier.result()
-    clock.skipped = 0.0
-    try:
-        answer = client.chat(**arguments, stream=came.streams)
-        if isinstance(answer, ChatResult):
-            came.result = answer
-        else:
-            for chunk in answer:
-                came.pieces.append(chunk.text)
-            came.result = answer.result()
-    finally:
-        if held is not None:
-            held.close()
-
-
-async def _ask_on_loop(came: Came, client: Client, before: str | None, arguments: Any, clock: SkippingClock) -> None:
-    async with client:
-        held = await client.achat("Hi", stream=True) if before == "open" else None
-        if before == "answer":
-            earlier = await client.achat("Hi", stream=came.streams)
-            if not isinstance(earlier, ChatResult):
-                await earlier.result()
-        clock.skipped = 0.0
-        try:
-            answer = await client.achat(**arguments, stream=came.streams)
-            if isinstance(answer, ChatResult):
-                came.result = answer
-            else:
-                async for chunk in answer:
-                    came.pieces.append(chunk.text)
-                came.result = await answer.result()
-        finally:
-            if held is not None:
-                await held.aclose()
-
-
-def _filled(value: Any, places: Mapping[str, str]) -> Any:
-    if isinstance(value, str):
-        for name, text in places.items():
-            value = value.replace("${" + name + "}", text)
-        return value
-    if isinstance(value, list):
-        return [_filled(item, places) for item in value]
-    if isinstance(value, dict):
-        return {name: _filled(item, places) for name, item in value.items()}
-    return value
-
-
-@contextlib.contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Inside, the environment has ``variables`` and no other proxies; without any it is left alone."""
-    if not variables:
-        yield
-        return
-    before = dict(os.environ)
-    try:
-        for name in list(os.environ):
-            if name.lower() in _PROXY_VARIABLES:
-                del os.environ[name]
-        os.environ.update(variables)
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

@@ -83,7 +83,10 @@ class Texts(msgspec.Struct, frozen=True):
             lines.append(f"Content-Length: {length}")
             blocks = iter(held)
         yield _head(lines)
-        yield from blocks
+        if reply.behind:
+            yield b"".join([*blocks, reply.behind.encode()])
+        else:
+            yield from blocks
 
     def _plain(self, body: Body) -> Iterator[bytes]:
         def written(template: str) -> bytes:

@@ -15,7 +15,7 @@ from isochat_conformance.fault_row import Fault, Mode, Verdict
 from isochat_conformance.json_difference import shown
 
 if TYPE_CHECKING:
-    from isochat_conformance.fault_bench import SkippingClock
+    from isochat_conformance.fault_call import SkippingClock
 
 _FIELDS = ("phase", "status_code", "code", "retry_after", "retryable", "may_have_executed")
 

@@ -59,6 +59,7 @@ class HttpReply(_Data, frozen=True, kw_only=True):
         chunk: Bytes of each chunk; ``extension`` stands behind its size, ``trailer`` behind the last one.
         length: A Content-Length that is not the body's.
         last_chunk: Whether the chunk that ends the body is sent.
+        behind: Bytes that follow the reply in the same packet.
     """
 
     status: str = "200 OK"
@@ -71,6 +72,7 @@ class HttpReply(_Data, frozen=True, kw_only=True):
     trailer: tuple[str, ...] = ()
     length: int | None = None
     last_chunk: bool = True
+    behind: str = ""
 
 
 class Step(_Data, frozen=True, kw_only=True):
@@ -79,9 +81,9 @@ class Step(_Data, frozen=True, kw_only=True):
     Attributes:
         do: ``request`` reads one request with its body; ``first byte`` waits until one has begun, without reading.
             ``reset`` ends the connection by RST, ``end`` by FIN, ``half-close`` by FIN in one direction and waiting.
-            ``hold`` waits until the client has gone: nothing here ever sleeps. ``freeze`` reads no more. ``again`` begins the script anew on the
-            same connection. ``tunnel`` makes a proxy of it. ``damage`` writes past the encryption. A script that is over
-            ends its connection, of TLS without a farewell.
+            ``hold`` waits until the client has gone: nothing here ever sleeps. ``freeze`` reads no more. ``again``
+            begins the script anew on the same connection. ``tunnel`` makes a proxy of it. ``damage`` writes past the
+            encryption. A script that is over ends its connection, of TLS without a farewell.
         send: Bytes.
         reply: A whole reply.
         drip: Bytes that are sent again and again, with ``every`` seconds between, until the client has gone.

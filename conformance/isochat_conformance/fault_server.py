@@ -18,6 +18,7 @@ from isochat_conformance.fault_bytes import Texts
 from isochat_conformance.fault_row import Certificate, Script, Step
 
 _RECORD = b"\x17\x03\x03\x00\x20" + bytes(32)  # of TLS, encrypted with no key of anybody's
+_SMALL = 64 * 1024  # what a server that stops reading takes before its client notices
 
 
 class FaultServer:
@@ -51,6 +52,8 @@ class FaultServer:
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
+        if any(step.do == "freeze" for script in scripts for step in script):
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL)
         self.port: int = self._listener.getsockname()[1]
         self.url = f"{scheme}://{'localhost' if scheme == 'https' else '127.0.0.1'}:{self.port}"
         self._texts = texts(self.url)
@@ -89,6 +92,8 @@ class FaultServer:
                 return
             script = self._scripts[min(self.connections, len(self._scripts) - 1)]
             self.connections += 1
+            # What is held back for a moment would be lost with a reset.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._open.append(connection)
             self._spawn(self._serve, connection, script)
 
@@ -117,8 +122,16 @@ class FaultServer:
 
     def _shake_hands(self, connection: socket.socket, certificate: Certificate) -> socket.socket:
         assert self._context is not None
-        secure = self._context(certificate).wrap_socket(connection, server_side=True)
+        secure = self._context(certificate).wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         self._open.append(secure)
+        try:
+            secure.do_handshake()
+        except ssl.SSLError:
+            # Refused by one of the two. To close at once might reset the connection before its reason is read.
+            socket.socket.shutdown(secure, socket.SHUT_WR)
+            while socket.socket.recv(secure, 65536):
+                pass
+            raise
         return secure
 
     def _step(self, connection: socket.socket, step: Step) -> bool:

@@ -51,7 +51,8 @@ def layer_of(fault_id: str) -> Layer:
 
 def load_left_out() -> tuple[LeftOut, ...]:
     """The catalogue's numbers that are no rows; raises as :func:`load_themes`."""
-    return _converted(shared("left_out.json"), "left_out.json", tuple[LeftOut, ...])
+    rows: tuple[LeftOut, ...] = _converted(shared("left_out.json"), "left_out.json", tuple[LeftOut, ...])
+    return rows
 
 
 def shared(name: str) -> str:

@@ -114,10 +114,13 @@ class StreamReading:
                 self._whole = []
                 self._keep_whole(before + data)
                 return
-        for event in self._decoder.feed(data):
-            self._take_event(event)
-            if self.done:
-                return
+        try:
+            for event in self._decoder.feed(data):
+                self._take_event(event)
+                if self.done:
+                    return
+        except ResponseTooLargeError as error:
+            raise self._placed(error) from None
 
     def end(self, delimited: bool) -> None:
         """The body has ended as HTTP says it ends.

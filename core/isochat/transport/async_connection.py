@@ -38,6 +38,7 @@ class Connection(ResponseHandler):
     Attributes:
         wire: The wire of the request under way, or of the last one.
         rest: What had come of the body when the connection broke.
+        reader_waits: Whether somebody waits for the body's next bytes.
     """
 
     def __init__(self, opened: set[Connection], loop: asyncio.AbstractEventLoop) -> None:
@@ -46,6 +47,7 @@ class Connection(ResponseHandler):
         self._pid = os.getpid()
         self.wire: AsyncWire | None = None
         self.rest = b""
+        self.reader_waits = False
         self._head_came = False
         self._interim = 0
         self._content: aiohttp.StreamReader | None = None
@@ -124,7 +126,8 @@ class Connection(ResponseHandler):
 
     def _keep_rest(self) -> None:
         content = self._content
-        if content is not None and not content.is_eof() and content.exception() is None:
+        # A reader who waits takes what is there by himself, though he may only run later.
+        if content is not None and not self.reader_waits and not content.is_eof() and content.exception() is None:
             self.rest += content.read_nowait()
 
     def _refuse(self, error: ChatError) -> None:
