@@ -74,7 +74,7 @@ class Texts(msgspec.Struct, frozen=True):
                     piece = block[start : start + reply.chunk]
                     yield b"%x%b\r\n%b\r\n" % (len(piece), reply.extension.encode(), piece)
             if reply.last_chunk:
-                yield _head(["0", *reply.trailer])
+                yield _head(["0", *reply.trailer]) + reply.behind.encode()
             return
         blocks: Iterator[bytes] = self.body(reply.body)
         if reply.framing == "length":

@@ -41,7 +41,7 @@ class FaultConformance:
     gaps: ClassVar[Mapping[str, str]] = {}
 
     _bench: ClassVar[FaultBench]
-    _outcomes: ClassVar[dict[str, Mapping[Mode, FaultOutcome]]]
+    _outcomes: ClassVar[dict[str, dict[Mode, FaultOutcome]]]
 
     @classmethod
     def setup_class(cls) -> None:
@@ -87,6 +87,6 @@ class FaultConformance:
         # At the same time, once, whichever of them is asked for first: most of a fault is waiting.
         known = self._outcomes.get(fault.id)
         if known is None:
-            known = {outcome.mode: outcome for outcome in self._bench.run(self.backend, fault)}
-            self._outcomes[fault.id] = known
+            outcomes = self._bench.run(self.backend, fault)
+            known = self._outcomes[fault.id] = {outcome.mode: outcome for outcome in outcomes}
         return known

@@ -17,7 +17,7 @@ Asked = Literal["call", "stream"]
 Mode = Literal["call", "async call", "stream", "async stream"]
 MODES: Mapping[Asked, tuple[Mode, ...]] = {"call": ("call", "async call"), "stream": ("stream", "async stream")}
 Layer = Literal["transport", "answer"]
-Certificate = Literal["trusted", "stranger", "other name", "expired", "not yet valid", "old version"]
+Certificate = Literal["trusted", "stranger", "other name", "expired", "not yet valid"]
 Simple = Literal["request", "first byte", "reset", "end", "half-close", "hold", "freeze", "again", "tunnel", "damage"]
 
 

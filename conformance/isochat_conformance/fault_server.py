@@ -100,25 +100,25 @@ class FaultServer:
     def _serve(self, connection: socket.socket, script: Script) -> None:
         try:
             with contextlib.suppress(OSError):  # the client has gone, which is its right
-                connection = self._act(connection, script)
+                self._act(connection, script)
         except Exception as error:
             self.failures.append(error)
+
+    def _act(self, connection: socket.socket, script: Script) -> None:
+        again = True
+        try:
+            while again:
+                again = False
+                for step in script:
+                    if step.tls is not None:
+                        if not isinstance(connection, ssl.SSLSocket):
+                            connection = self._shake_hands(connection, step.tls)
+                    elif step.do == "again":
+                        again = True
+                    elif not self._step(connection, step):
+                        return
         finally:
             connection.close()
-
-    def _act(self, connection: socket.socket, script: Script) -> socket.socket:
-        again = True
-        while again:
-            again = False
-            for step in script:
-                if step.tls is not None:
-                    if not isinstance(connection, ssl.SSLSocket):
-                        connection = self._shake_hands(connection, step.tls)
-                elif step.do == "again":
-                    again = True
-                elif not self._step(connection, step):
-                    return connection
-        return connection
 
     def _shake_hands(self, connection: socket.socket, certificate: Certificate) -> socket.socket:
         assert self._context is not None
@@ -126,11 +126,12 @@ class FaultServer:
         self._open.append(secure)
         try:
             secure.do_handshake()
-        except ssl.SSLError:
+        except OSError:
             # Refused by one of the two. To close at once might reset the connection before its reason is read.
-            socket.socket.shutdown(secure, socket.SHUT_WR)
-            while socket.socket.recv(secure, 65536):
-                pass
+            with secure, contextlib.suppress(OSError):
+                socket.socket.shutdown(secure, socket.SHUT_WR)
+                while socket.socket.recv(secure, 65536):
+                    pass
             raise
         return secure
 

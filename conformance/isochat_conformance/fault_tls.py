@@ -42,10 +42,6 @@ class Authority:
         if certificate not in self._contexts:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._issue(certificate).configure_cert(context)
-            if certificate == "old version":
-                # OpenSSL calls TLS 1.1 insecure and has to be told twice.
-                context.set_ciphers("ALL:@SECLEVEL=0")
-                context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
             self._contexts[certificate] = context
         return self._contexts[certificate]
 

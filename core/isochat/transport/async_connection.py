@@ -99,7 +99,7 @@ class Connection(ResponseHandler):
             self._interim += 1
             if self._interim > _INTERIM_REPLIES:
                 self._refuse(ProtocolError(f"the server sent more than {_INTERIM_REPLIES} interim replies"))
-        else:
+        elif not self._head_came:
             self._head_came = True
             self._content = content
         if self.exception() is None:
@@ -153,6 +153,10 @@ class Connector(aiohttp.TCPConnector):
         wire = under_way.get()
         wire.phase = "pool" if self.limit else "connect"
         connection = await super().connect(req, *args, **kwargs)
+        while connection.protocol is not None and connection.protocol.should_close:
+            # A reply that nobody had asked for came behind the last one: aiohttp would take it for the next one.
+            connection.close()
+            connection = await super().connect(req, *args, **kwargs)
         assert isinstance(connection.protocol, Connection)
         connection.protocol.serve(wire)
         wire.phase = "send"
