@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 import isochat
+from isochat.streaming.reading import COMPLETION_UNPROVEN, USAGE_MISSING, WHOLE_REPLY
 from isochat_conformance.case import load_cases
 from isochat_conformance.engine import Bench
 from isochat_workspace import Workspace
 
 README = Path(__file__).parent.parent / "README.md"
+STREAMS = README.with_name("docs") / "streams.md"
 
 
 def blocks(language):
@@ -29,7 +31,7 @@ def test_the_lines_of_use_print_what_the_readme_says():
     test.globs["ws"].stop()
 
     assert "".join(said) == ""
-    assert len(test.examples) == 8
+    assert len(test.examples) == 14
 
 
 def test_two_commands_and_each_is_one_line():
@@ -72,3 +74,9 @@ def test_the_backend_of_the_readme_passes_the_suite():
         outcomes = bench.run_all(names["isochat_backend"](), load_cases())
 
     assert {outcome.case: outcome.findings for outcome in outcomes if not outcome.passed} == {}
+
+
+def test_the_names_of_the_warnings_of_a_stream_are_those_of_the_docs():
+    names = re.findall(r"^\| `([a-z_]+)` \|", STREAMS.read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert names == [COMPLETION_UNPROVEN, USAGE_MISSING, WHOLE_REPLY]

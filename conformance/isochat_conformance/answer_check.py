@@ -10,37 +10,46 @@ import isochat
 from isochat.errors import ChatError
 from isochat.request import Api
 from isochat.results import ChatResult
-from isochat_conformance.case import Case, ExpectedError, ServerReply, strict_json
+from isochat_conformance.case import Case
+from isochat_conformance.expectation import ExpectedError
 from isochat_conformance.json_difference import differences, shown, without_empty
+from isochat_conformance.modes import Mode, is_streamed
+from isochat_conformance.served import ServerReply, ServerStream
+from isochat_conformance.strict_json import strict_json
 
 _BOM = "\ufeff"
 _ERROR_FIELDS = ("status_code", "code", "request_id", "retry_after", "retryable", "may_have_executed")
 
 
-def check_result(result: ChatResult, case: Case, api: Api, backend: str) -> Iterator[str]:
+def check_result(result: ChatResult, case: Case, api: Api, mode: Mode, backend: str) -> Iterator[str]:
     """What is wrong with the result, a finding each."""
     expected = case.expect.result
     if expected is None:
-        assert case.expect.error is not None
-        yield f"{case.expect.error.cls} expected; the call returned {shown(result.to_dict())}"
+        wanted = case.expect.error_in(is_streamed(mode))
+        assert wanted is not None
+        yield f"{wanted.cls} expected; the call returned {shown(result.to_dict())}"
         return
-    # `object` names the shape itself; each result has it.
-    found = {name: value for name, value in result.to_dict().items() if name != "object"}
-    for difference in differences(without_empty(expected), without_empty(found)):
+    for difference in _result_differences(expected, result):
         yield f"in the result, {difference}"
     raw_words = case.expect.raw_finish_reasons.get(api)
     if raw_words is not None and raw_words != [choice.raw_finish_reason for choice in result.choices]:
         words = [choice.raw_finish_reason for choice in result.choices]
         yield f"raw_finish_reason is {shown(words)}, expected {shown(raw_words)}"
-    yield from _check_meta(result, case, api, backend)
+    yield from _check_meta(result, case, api, mode, backend)
     if ChatResult.from_dict(result.to_dict()) != result:
         yield "ChatResult.from_dict(result.to_dict()) is not equal to the result"
     if pickle.loads(pickle.dumps(result)) != result:
         yield "the result does not survive pickling"
 
 
-def _check_meta(result: ChatResult, case: Case, api: Api, backend: str) -> Iterator[str]:
-    meta, expected, reply = result.meta, case.expect.meta, case.reply[api]
+def _result_differences(expected: dict[str, Any] | None, result: ChatResult) -> Iterator[str]:
+    # `object` names the shape itself; each result has it.
+    found = {name: value for name, value in result.to_dict().items() if name != "object"}
+    return differences(without_empty(expected), without_empty(found))
+
+
+def _check_meta(result: ChatResult, case: Case, api: Api, mode: Mode, backend: str) -> Iterator[str]:
+    meta, expected, reply = result.meta, case.expect.meta, case.served(api, mode)
     facts = {
         "backend": (backend, meta.backend),
         "endpoint": (case.id, meta.endpoint),
@@ -48,7 +57,7 @@ def _check_meta(result: ChatResult, case: Case, api: Api, backend: str) -> Itera
         "request_id": (expected.request_id, meta.request_id),
         "served_model": (expected.served_model, meta.served_model),
         "status_code": (reply.status, meta.status_code),
-        "attempts": (1, meta.attempts),
+        "attempts": (len(case.wire[api].bodies(api, is_streamed(mode))), meta.attempts),
     }
     for name, (wanted, found) in facts.items():
         if wanted != found:
@@ -61,16 +70,24 @@ def _check_meta(result: ChatResult, case: Case, api: Api, backend: str) -> Itera
         name = header.lower()
         if meta.headers.get(name) != sent:
             yield f"meta.headers[{name!r}] is {shown(meta.headers.get(name))}, expected {shown(sent)}"
-    for difference in differences(_sent_json(reply), meta.raw):
-        yield f"in meta.raw, {difference}"
+    if isinstance(reply, ServerStream):
+        if meta.raw is not None:
+            yield f"meta.raw is {shown(meta.raw)}; a folded stream has none"
+    else:
+        for difference in differences(_sent_json(reply), meta.raw):
+            yield f"in meta.raw, {difference}"
+    for difference in differences(expected.extra.get(api, meta.extra), meta.extra):
+        yield f"in meta.extra, {difference}"
     words = expected.warnings.get(api, [])
+    if is_streamed(mode):
+        words = [*words, *expected.stream_warnings.get(api, [])]
     if len(words) != len(meta.warnings) or any(w not in told for w, told in zip(words, meta.warnings, strict=False)):
         yield f"meta.warnings is {shown(meta.warnings)}, expected warnings that contain {shown(words)}"
 
 
-def check_error(error: Exception, case: Case, backend: str, token: str) -> Iterator[str]:
+def check_error(error: Exception, case: Case, api: Api, mode: Mode, backend: str, token: str) -> Iterator[str]:
     """What is wrong with the error, a finding each."""
-    expected = case.expect.error
+    expected = case.expect.error_in(is_streamed(mode))
     if not isinstance(error, ChatError):
         yield f"{type(error).__name__} came through, which is no isochat error: {shown(str(error))}"
         return
@@ -78,7 +95,8 @@ def check_error(error: Exception, case: Case, backend: str, token: str) -> Itera
         yield f"a result expected; the call raised {type(error).__name__}: {shown(str(error))}"
         return
     yield from _check_error_fields(error, expected)
-    yield from _check_located(error, case, backend, attempts=1)
+    yield from _check_partial(error, expected, is_streamed(mode))
+    yield from _check_located(error, case, backend, attempts=len(case.wire[api].bodies(api, is_streamed(mode))))
     if token in f"{error!r} {error} {error.body} {error.remedy}":
         yield "the token stands in the error"
 
@@ -94,6 +112,17 @@ def _check_error_fields(error: ChatError, expected: ExpectedError) -> Iterator[s
         yield f"the error's message is {shown(error.message)}, expected one with {shown(expected.message)}"
     if expected.remedy is not None and expected.remedy not in (error.remedy or ""):
         yield f"the error's remedy is {shown(error.remedy)}, expected one with {shown(expected.remedy)}"
+
+
+def _check_partial(error: ChatError, expected: ExpectedError, streamed: bool) -> Iterator[str]:
+    if error.partial is None:
+        if streamed and (expected.partial is not None or isinstance(error, isochat.StreamError)):
+            yield "the error has no partial; what had come before it must stand there"
+    elif not streamed:
+        yield f"the error's partial is {shown(error.partial.to_dict())}; a plain call has none"
+    else:
+        for difference in _result_differences(expected.partial, error.partial):
+            yield f"in the error's partial, {difference}"
 
 
 def _check_located(error: ChatError, case: Case, backend: str, attempts: int) -> Iterator[str]:
@@ -117,6 +146,13 @@ def check_refusal(outcome: ChatResult | Exception, case: Case) -> Iterator[str]:
         )
     elif not any(name in outcome.message for name in (*case.ask.params, "messages[")):
         yield f"the refusal does not name what cannot be carried: {shown(outcome.message)}"
+
+
+def check_no_streaming(outcome: ChatResult | Exception) -> Iterator[str]:
+    """What is wrong with the refusal of a stream by a backend that has none."""
+    if type(outcome) is not isochat.UnsupportedParameterError or "stream" not in outcome.message:
+        came = "a result" if isinstance(outcome, ChatResult) else f"{type(outcome).__name__}: {shown(str(outcome))}"
+        yield f"UnsupportedParameterError naming the stream expected, as the backend has no streaming; got {came}"
 
 
 def _sent_json(reply: ServerReply) -> Any:

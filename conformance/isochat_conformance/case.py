@@ -10,12 +10,16 @@ import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from isochat.backend import Surface
 from isochat.request import Api, OnUnsupported
+from isochat_conformance.expectation import Expectation, ExpectedMeta
+from isochat_conformance.modes import MODES, Mode, is_streamed
+from isochat_conformance.served import ServerReply, ServerStream
+from isochat_conformance.strict_json import CaseData, strict_json
 
 # By API, the paths on which it is spoken.
 SURFACES: Mapping[Api, tuple[Surface, ...]] = {
@@ -29,11 +33,7 @@ class CaseError(ValueError):
     """A case file is not well formed; the message names file, case and place."""
 
 
-class _Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A part of a case file."""
-
-
-class Ask(_Data, frozen=True, kw_only=True):
+class Ask(CaseData, frozen=True, kw_only=True):
     """The arguments of ``Client.chat``, and what the client was made with.
 
     Attributes:
@@ -49,74 +49,34 @@ class Ask(_Data, frozen=True, kw_only=True):
     on_unsupported: OnUnsupported = "raise"
 
 
-class WireRequest(_Data, frozen=True, kw_only=True):
+class WireRequest(CaseData, frozen=True, kw_only=True):
     """The request as the server must receive it.
 
     Attributes:
-        body: All of the JSON body but ``model``, which the engine checks by itself.
+        body: All of the JSON body but ``model``, ``stream`` and ``stream_options``, which the engine checks by itself:
+            ``stream`` is absent in the plain modes and true in the streamed ones.
         headers: Headers it must carry, among others.
+        usage: How the streamed modes ask for token counts on chat completions, where ``body`` does not say it: by
+            ``stream_options: {"include_usage": true}``; ``refused``: the server refuses a first request that does, and
+            a second one does not; ``unasked``: not at all. Never on Responses.
     """
 
     body: dict[str, Any]
     headers: dict[str, str] = {}
+    usage: Literal["asked", "refused", "unasked"] = "asked"
+
+    def bodies(self, api: Api, streamed: bool) -> list[dict[str, Any]]:
+        """The bodies of the requests that must arrive, in turn."""
+        if not streamed:
+            return [self.body]
+        plain = {**self.body, "stream": True}
+        if api != "chat-completions" or "stream_options" in self.body or self.usage == "unasked":
+            return [plain]
+        asking = {**plain, "stream_options": {"include_usage": True}}
+        return [asking] if self.usage == "asked" else [asking, plain]
 
 
-class ServerReply(_Data, frozen=True, kw_only=True):
-    """The reply of the server: its body as ``json`` (sent as UTF-8, with that content type) or as ``text``."""
-
-    status: int = 200
-    headers: dict[str, str] = {}
-    json: Any = msgspec.UNSET
-    text: str | None = None
-
-    def body(self) -> bytes:
-        """The bytes that are sent."""
-        if self.text is not None:
-            return self.text.encode()
-        return json.dumps(self.json, ensure_ascii=False, separators=(",", ":")).encode()
-
-    def sent_headers(self) -> dict[str, str]:
-        """The headers that are sent, but for ``content-length``."""
-        return self.headers if self.text is not None else {"content-type": "application/json", **self.headers}
-
-
-class ExpectedMeta(_Data, frozen=True, kw_only=True):
-    """``meta``, as far as the reply decides it. ``warnings``: for an API, words that its warnings contain in turn."""
-
-    request_id: str | None = None
-    served_model: str | None = None
-    warnings: dict[Api, list[str]] = {}
-
-
-class ExpectedError(_Data, frozen=True, kw_only=True):
-    """An error of :mod:`isochat.errors`, field by field. ``message`` and ``remedy`` are parts of its."""
-
-    cls: str = msgspec.field(name="class")
-    message: str
-    remedy: str | None = None
-    status_code: int
-    retryable: bool
-    may_have_executed: bool
-    code: str | None = None
-    request_id: str | None = None
-    retry_after: float | None = None
-
-
-class Expectation(_Data, frozen=True, kw_only=True):
-    """A result or an error.
-
-    Attributes:
-        result: The answer in the shape of ``ChatResult.to_dict()``. What is left out must be ``None`` or empty.
-        raw_finish_reasons: For an API, the words that stood on the wire, a choice each.
-    """
-
-    result: dict[str, Any] | None = None
-    raw_finish_reasons: dict[Api, list[str | None]] = {}
-    meta: ExpectedMeta = ExpectedMeta()
-    error: ExpectedError | None = None
-
-
-class Case(_Data, frozen=True, kw_only=True):
+class Case(CaseData, frozen=True, kw_only=True):
     """One case.
 
     Attributes:
@@ -127,6 +87,9 @@ class Case(_Data, frozen=True, kw_only=True):
         served_on: The paths on which this kind of endpoint answers; left out, all that speak an API of ``carried_by``.
             Any other path may have the words for the request and still reach no such endpoint: nothing can be asserted
             there, and the case is not applicable.
+        reply, stream: What the server answers where no stream is asked for, and where one is. With both, the same must
+            come out in all four modes: a stream folded is the plain answer. An error status in ``reply`` is also what
+            a request for a stream gets, as it comes before anything is streamed.
         clients_may_err: Why a client's own parser may fail at this reply or read something else; the loss list then
             says what. Without it, ``meta.native`` must be readable and contradict nothing.
     """
@@ -137,8 +100,9 @@ class Case(_Data, frozen=True, kw_only=True):
     carried_by: tuple[Api, ...]
     ask: Ask
     wire: dict[Api, WireRequest]
-    reply: dict[Api, ServerReply]
     expect: Expectation
+    reply: dict[Api, ServerReply] = {}
+    stream: dict[Api, ServerStream] = {}
     served_on: tuple[Surface, ...] = ()
     clients_may_err: str | None = None
 
@@ -148,6 +112,17 @@ class Case(_Data, frozen=True, kw_only=True):
             return None
         asks = "does not say on which path it asks" if surface is None else f"asks on {surface}"
         return f"the endpoint answers on {' and '.join(self.served_on)} alone; this backend {asks}"
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """The modes in which it can be asked."""
+        refused = bool(self.reply) and all(reply.status >= 400 for reply in self.reply.values())
+        kinds = {False: bool(self.reply), True: bool(self.stream) or refused}
+        return tuple(mode for mode in MODES if kinds[is_streamed(mode)])
+
+    def served(self, api: Api, mode: Mode) -> ServerReply | ServerStream:
+        """What the server answers on ``api``."""
+        return self.stream[api] if is_streamed(mode) and api in self.stream else self.reply[api]
 
 
 @functools.cache
@@ -182,36 +157,17 @@ def read_cases(text: str, where: str) -> list[Case]:
     return cases
 
 
-def strict_json(text: str | bytes) -> Any:
-    """JSON read without mercy.
-
-    Raises:
-        ValueError: it is none, or an object has a key twice, which readers resolve in different ways.
-    """
-    return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
-
-
-def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    read = dict(pairs)
-    if len(read) < len(pairs):
-        twice = sorted({name for name, _ in pairs if [key for key, _ in pairs].count(name) > 1})
-        raise ValueError(f"an object has {', '.join(map(repr, twice))} twice")
-    return read
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _problems(case: Case) -> Iterator[str]:
     carried = set(case.carried_by)
     if not case.id or not case.doc.strip() or not case.source.strip():
         yield "id, doc and source may not be empty"
     if not carried or len(carried) < len(case.carried_by):
         yield "carried_by must name at least one API, each once"
-    for name, by_api in (("wire", case.wire), ("reply", case.reply)):
-        if set(by_api) != carried:
+    for name, by_api in (("wire", case.wire), ("reply", case.reply), ("stream", case.stream)):
+        if set(by_api) != carried and (by_api or name == "wire"):
             yield f"{name} must be given for exactly the APIs of carried_by"
+    if not case.reply and not case.stream:
+        yield "there must be a reply, a stream or both"
     for api in carried:
         if case.served_on and not set(case.served_on) & set(SURFACES[api]):
             yield f"served_on names no path that speaks {api}, which carried_by names"
@@ -226,7 +182,19 @@ def _problems(case: Case) -> Iterator[str]:
         yield "expect must have either result or error"
     if expect.error is not None and (expect.meta != ExpectedMeta() or expect.raw_finish_reasons):
         yield "an error has no meta and no finish reasons"
-    for name, told in (("raw_finish_reasons", expect.raw_finish_reasons), ("meta.warnings", expect.meta.warnings)):
+    if expect.stream_error is not None and (expect.error is None or set(case.modes) != set(MODES)):
+        yield "stream_error is for a case of all modes that ends in an error in each"
+    streamed = any(map(is_streamed, case.modes))
+    if not streamed and (expect.chunks or expect.meta.stream_warnings):
+        yield "chunks and stream_warnings are for a case that is streamed"
+    by_api_told: dict[str, Mapping[Api, Any]] = {
+        "raw_finish_reasons": expect.raw_finish_reasons,
+        "chunks": expect.chunks,
+        "meta.warnings": expect.meta.warnings,
+        "meta.stream_warnings": expect.meta.stream_warnings,
+        "meta.extra": expect.meta.extra,
+    }
+    for name, told in by_api_told.items():
         if not set(told) <= carried:
             yield f"{name} is given for an API that does not carry the case"
 
@@ -238,10 +206,13 @@ def _check_distinct(cases: Sequence[Case]) -> None:
             raise CaseError(f"two cases have the id {case.id!r}")
 
 
-def exchanges(case: Case) -> Mapping[Api, bytes]:
-    """Request and reply by API, as comparable bytes: no two cases may share one."""
+def exchanges(case: Case) -> Mapping[tuple[Api, str], bytes]:
+    """Request and reply by API and kind, as comparable bytes: no two cases may share one."""
     ask = msgspec.to_builtins(case.ask)
-    return {
-        api: json.dumps([ask, reply.status, reply.sent_headers(), reply.body().hex()], sort_keys=True).encode()
-        for api, reply in case.reply.items()
-    }
+    told: dict[tuple[Api, str], bytes] = {}
+    for api, reply in case.reply.items():
+        answer = [reply.status, reply.sent_headers(), reply.body().hex()]
+        told[api, "plain"] = json.dumps([ask, answer], sort_keys=True).encode()
+    for api, stream in case.stream.items():
+        told[api, "streamed"] = json.dumps([ask, msgspec.to_builtins(stream)], sort_keys=True).encode()
+    return told

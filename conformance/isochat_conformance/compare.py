@@ -19,6 +19,7 @@ from isochat.results import ChatResult
 from isochat.transport.exchange import Exchange
 from isochat.transport.tap import recording
 from isochat_conformance.client_proof import prove
+from isochat_conformance.compare_stream import Streamed, Streaming, follow, hold_against_plain
 
 State = Literal["same", "different", "failed", "not applicable", "not installed"]
 
@@ -59,6 +60,8 @@ class Row(msgspec.Struct, kw_only=True):
         lost: Fields of the result that this object lacks: what a user of the bare client does not get.
         contradictions: Fields in which the client's own object and the result disagree; there should be none.
         sent: Method, path, JSON body and headers as they stood on the wire.
+        timing: Of a plain call.
+        stream: How it came, where a stream was asked for; then the client's own object is not looked at.
     """
 
     backend: str
@@ -71,14 +74,20 @@ class Row(msgspec.Struct, kw_only=True):
     contradictions: list[str] = []
     sent: Sent | None = None
     timing: Timing | None = None
+    stream: Streamed | None = None
 
 
 class Comparison(msgspec.Struct, kw_only=True):
-    """All calls of one comparison; the first row that has a result is the one the others are compared to."""
+    """All calls of one comparison; the first row that has a result is the one the others are compared to.
+
+    Attributes:
+        streaming: What was asked of the streams; ``None`` if plain calls were compared.
+    """
 
     messages: Any
     params: Mapping[str, Any]
     rows: list[Row]
+    streaming: Streaming | None = None
 
     @property
     def reference(self) -> Row | None:
@@ -96,53 +105,75 @@ def compare(
     messages: Any,
     params: Mapping[str, Any],
     progress: Callable[[str, Row | None], None] = lambda backend, row: None,
+    streaming: Streaming | None = None,
 ) -> Comparison:
     """Send the request through each backend in turn.
 
     Args:
         open_client: Makes the client of a backend.
         progress: Told of each backend before (row ``None``) and after its call.
+        streaming: Ask for streams, and compare what they fold to.
     """
-    comparison = Comparison(messages=messages, params=params, rows=[])
+    comparison = Comparison(messages=messages, params=params, rows=[], streaming=streaming)
     for backend in backends:
         progress(backend, None)
-        row = _call(backend, open_client, messages, params)
+        row = _call(backend, open_client, messages, params, streaming)
         reference = comparison.reference
         if row.result is not None and reference is not None and reference.result is not None:
             row.differences = diff(reference.result, row.result)
-        if row.result is not None and (row.differences or row.contradictions):
+        broken = row.stream is not None and row.stream.law.state == "broken"
+        if row.result is not None and (row.differences or row.contradictions or broken):
             row.state = "different"
         comparison.rows.append(row)
         progress(backend, row)
     return comparison
 
 
-def _call(backend: str, open_client: Callable[[str], Client], messages: Any, params: Mapping[str, Any]) -> Row:
+def _call(
+    backend: str,
+    open_client: Callable[[str], Client],
+    messages: Any,
+    params: Mapping[str, Any],
+    streaming: Streaming | None,
+) -> Row:
+    row = Row(backend=backend, state="same")
     tape: list[Exchange] = []
     try:
-        with open_client(backend) as client, recording() as tape:
-            begun = time.monotonic()
-            result = client.chat(messages, **dict(params))
-            ended = time.monotonic()
+        with open_client(backend) as client:
+            if streaming is None:
+                with recording() as tape:
+                    row.result, row.timing = _answered(client, messages, params, tape)
+                _look_at_native(row, row.result, client)
+            else:
+                row.stream = seen = Streamed()
+                with recording() as tape:
+                    row.result = follow(client, messages, params, tape, seen)
+                if seen.law.state != "broken":
+                    seen.law = hold_against_plain(client, messages, params, row.result, streaming)
     except BackendNotInstalledError as error:
-        return Row(backend=backend, state="not installed", reason=error.remedy or error.message)
+        row.state, row.reason = "not installed", error.remedy or error.message
     except UnsupportedParameterError as error:
-        return Row(backend=backend, state="not applicable", reason=error.message)
-    except BadRequestError as error:
-        spoken = "is not supported" in error.message and ("passthrough" in error.message or "API type" in error.message)
-        state: State = "not applicable" if spoken else "failed"
-        return Row(backend=backend, state=state, reason=_one_line(error), sent=_sent(tape))
+        row.state, row.reason = "not applicable", error.message
     except ChatError as error:
-        return Row(backend=backend, state="failed", reason=_one_line(error), sent=_sent(tape))
-    row = Row(
-        backend=backend,
-        state="same",
-        result=result,
-        sent=_sent(tape),
-        timing=_timing(tape[-1], begun, ended) if tape else None,
-    )
-    _look_at_native(row, result, client)
+        row.state, row.reason = "not applicable" if _not_spoken(error) else "failed", _one_line(error)
+    row.sent = _sent(tape)
     return row
+
+
+def _answered(
+    client: Client, messages: Any, params: Mapping[str, Any], tape: Sequence[Exchange]
+) -> tuple[ChatResult, Timing | None]:
+    begun = time.monotonic()
+    result = client.chat(messages, **dict(params))
+    ended = time.monotonic()
+    return result, _timing(tape[-1], begun, ended) if tape else None
+
+
+def _not_spoken(error: ChatError) -> bool:
+    """Whether the endpoint does not speak the backend's API, in the service's own words for that."""
+    if not isinstance(error, BadRequestError) or "is not supported" not in error.message:
+        return False
+    return "passthrough" in error.message or "API type" in error.message
 
 
 def _look_at_native(row: Row, result: ChatResult, client: Client) -> None:

@@ -17,22 +17,28 @@ from isochat.errors import ConfigurationError
 from isochat.hookspecs import hookimpl
 from isochat_conformance.compare import Comparison, Row
 from isochat_conformance.compare import compare as run_comparison
-from isochat_conformance.compare_report import as_json_document, print_report
+from isochat_conformance.compare_document import as_json_document
+from isochat_conformance.compare_report import print_report
+from isochat_conformance.compare_stream import Streaming
 
 # So that five calls of a sampling model can be the same; `--temperature none` sends none.
 _TEMPERATURE = "0"
 _MAX_TOKENS = 64
 _PIPE_WIDTH = 120
+# Models of the local workspace that say the same to the same request.
+_DETERMINISTIC = ("scripted",)
 
 
 @click.command()
 @click.argument("prompt")
 @click.option("--backend", "backends", multiple=True, metavar="NAME", help="Only this one; may be repeated.")
+@click.option("--stream", is_flag=True, help="Compare streams: what they fold to, and when their chunks come.")
 @where_options
 @parameter_options
 def compare(
     prompt: str,
     backends: tuple[str, ...],
+    stream: bool,
     as_json: bool,
     debug: bool,
     system: str | None,
@@ -45,6 +51,9 @@ def compare(
     """Send PROMPT through every installed backend and compare what comes back.
 
     Sends max_tokens 64 and temperature 0 unless told otherwise. Exits 1 when results differ and says in which field.
+
+    With --stream every backend streams, and what its stream folds to is compared. With --local each also makes the
+    plain call: the folded stream must be the same answer, for a model that says the same twice.
     """
     params = parameters(max_tokens or _MAX_TOKENS, temperature or _TEMPERATURE, top_p, stop)
     text = read_prompt(prompt)
@@ -57,7 +66,8 @@ def compare(
             say(f"asking through {backend} ..." if row is None else f"{backend}: {row.state}")
 
         with opened(**where, on_local=lambda model: say(f"starting a local workspace with {model} ...")) as workspace:
-            comparison = run_comparison(names, workspace.open, conversation(system, text), params, progress)
+            messages, asked = conversation(system, text), _streaming(workspace) if stream else None
+            comparison = run_comparison(names, workspace.open, messages, params, progress, asked)
             place = _place(workspace, comparison)
             logged = _logged(workspace)
     if as_json:
@@ -65,6 +75,13 @@ def compare(
     else:
         _print(comparison, place, logged)
     return _exit_code(comparison)
+
+
+def _streaming(workspace: Where) -> Streaming:
+    # A real workspace bills a second call, and its model need not say the same twice.
+    if workspace.local is None:
+        return Streaming()
+    return Streaming(plain=True, deterministic=workspace.local.model_name in _DETERMINISTIC)
 
 
 def _chosen(backends: Sequence[str]) -> list[str]:

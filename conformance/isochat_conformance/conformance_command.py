@@ -18,22 +18,28 @@ from isochat.hookspecs import hookimpl
 from isochat_conformance.case import Case, load_cases
 from isochat_conformance.conformance_report import as_json_document, print_report
 from isochat_conformance.engine import Bench, Outcome
+from isochat_conformance.modes import MODES, Mode
 
 
 @click.command()
 @click.argument("backend")
 @click.option("--case", "ids", multiple=True, metavar="ID", help="Only this case; may be repeated.")
+@click.option("--mode", "modes", multiple=True, type=click.Choice(MODES), help="Only this mode; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def conformance(backend: str, ids: tuple[str, ...], as_json: bool) -> int:
+def conformance(backend: str, ids: tuple[str, ...], modes: tuple[Mode, ...], as_json: bool) -> int:
     """Run the conformance suite against BACKEND, over real HTTP on this machine.
 
-    Nothing leaves the machine and no credentials are needed. Says in words what fails, and lists what the client's
-    own object lacks of each answer. Exits 0 if all cases pass, 1 if one fails, 2 if the suite cannot run.
+    Each case is asked in each mode that it has: in a thread and on an event loop, whole and as a stream. Nothing leaves
+    the machine and no credentials are needed. Says in words what fails, and lists what the client's own object lacks of
+    each answer. Exits 0 if all cases pass, 1 if one fails, 2 if the suite cannot run.
     """
     plugins.load_backend(backend)
     cases = _chosen(ids)
+    runs = [(case, mode) for case in cases for mode in case.modes if mode in (modes or MODES)]
+    if not runs:
+        raise click.BadParameter(f"none of these cases is asked in {' or '.join(modes)}", param_hint="--mode")
     with _quiet_clients():
-        outcomes = _run(backend, cases, show_progress=not as_json)
+        outcomes = _run(backend, runs, show_progress=not as_json)
     if as_json:
         click.echo(json.dumps(as_json_document(backend, outcomes)))
     else:
@@ -55,7 +61,7 @@ def _nearest(name: str, cases: dict[str, Case]) -> str:
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
-def _run(backend: str, cases: Sequence[Case], *, show_progress: bool) -> list[Outcome]:
+def _run(backend: str, runs: Sequence[tuple[Case, Mode]], *, show_progress: bool) -> list[Outcome]:
     try:
         bench = Bench()
     except ModuleNotFoundError as error:
@@ -65,9 +71,9 @@ def _run(backend: str, cases: Sequence[Case], *, show_progress: bool) -> list[Ou
     shown = show_progress and console.is_terminal
     # Not Progress(disable=True): rich 13 ends even that with an empty line in a pipe.
     with bench, Progress(console=console, transient=True) if shown else nullcontext() as progress:
-        task = progress.add_task(backend, total=len(cases)) if progress else None
-        for case in cases:
-            outcomes.append(bench.run(backend, case))
+        task = progress.add_task(backend, total=len(runs)) if progress else None
+        for case, mode in runs:
+            outcomes.append(bench.run(backend, case, mode))
             if progress is not None and task is not None:
                 progress.advance(task)
     return outcomes

@@ -13,15 +13,23 @@ from rich.text import Text
 from isochat_conformance.case import Case
 from isochat_conformance.engine import Outcome
 from isochat_conformance.loss_list import Loss, LossList, Misreading, loss_list
+from isochat_conformance.modes import MODES, Mode
+
+# On a terminal, how many of the cases that cannot be asked are named.
+_NAMED = 12
 
 
 def print_report(console: Console, backend: str, cases: Mapping[str, Case], outcomes: Sequence[Outcome]) -> None:
     """Print what the cases showed: failures first, then what the client loses, last the verdict."""
+    failures: dict[tuple[str, tuple[str, ...]], list[Mode]] = {}
     for outcome in outcomes:
         if not outcome.passed:
-            _print_failure(console, cases[outcome.case], outcome)
+            failures.setdefault((outcome.case, outcome.findings), []).append(outcome.mode)
+    for (case, findings), modes in failures.items():
+        _print_failure(console, cases[case], findings, modes)
     _print_losses(console, loss_list(outcomes))
     _print_not_applicable(console, outcomes)
+    _print_modes(console, outcomes)
     console.print(_verdict(backend, outcomes))
 
 
@@ -30,12 +38,12 @@ def as_json_document(backend: str, outcomes: Sequence[Outcome]) -> dict[str, Any
     return {
         "backend": backend,
         "api": outcomes[0].api if outcomes else None,
-        "passed": sum(outcome.passed and outcome.not_applicable is None for outcome in outcomes),
-        "failed": sum(not outcome.passed for outcome in outcomes),
-        "not_applicable": sum(outcome.not_applicable is not None for outcome in outcomes),
+        **msgspec.to_builtins(_counted(outcomes)),
+        "modes": {mode: msgspec.to_builtins(_counted(of_mode)) for mode, of_mode in _by_mode(outcomes).items()},
         "cases": [
             {
                 "id": outcome.case,
+                "mode": outcome.mode,
                 "passed": outcome.passed,
                 "carried": outcome.carried,
                 "not_applicable": outcome.not_applicable,
@@ -49,10 +57,35 @@ def as_json_document(backend: str, outcomes: Sequence[Outcome]) -> dict[str, Any
     }
 
 
-def _print_failure(console: Console, case: Case, outcome: Outcome) -> None:
-    console.print(Text.assemble(("FAIL ", "bold red"), (case.id, "bold")))
+class _Counts(msgspec.Struct, frozen=True):
+    """How many runs - a case in a mode - ended how. Those refused, as they must be, are among the passed."""
+
+    passed: int
+    failed: int
+    refused: int
+    not_applicable: int
+
+
+def _counted(outcomes: Sequence[Outcome]) -> _Counts:
+    asked = [outcome for outcome in outcomes if outcome.not_applicable is None]
+    return _Counts(
+        passed=sum(outcome.passed for outcome in asked),
+        failed=sum(not outcome.passed for outcome in asked),
+        refused=sum(not outcome.carried for outcome in asked),
+        not_applicable=len(outcomes) - len(asked),
+    )
+
+
+def _by_mode(outcomes: Sequence[Outcome]) -> dict[Mode, list[Outcome]]:
+    by_mode = {mode: [outcome for outcome in outcomes if outcome.mode == mode] for mode in MODES}
+    return {mode: of_mode for mode, of_mode in by_mode.items() if of_mode}
+
+
+def _print_failure(console: Console, case: Case, findings: Sequence[str], modes: Sequence[Mode]) -> None:
+    where = "" if tuple(modes) == case.modes else f"  in {', '.join(modes)}"
+    console.print(Text.assemble(("FAIL ", "bold red"), (case.id, "bold"), (where, "red")))
     _print_indented(console, Text(case.doc, style="dim"), 5)
-    for finding in outcome.findings:
+    for finding in findings:
         _print_indented(console, Text.assemble(("- ", "red"), finding), 5)
     console.print()
 
@@ -60,11 +93,35 @@ def _print_failure(console: Console, case: Case, outcome: Outcome) -> None:
 def _print_not_applicable(console: Console, outcomes: Sequence[Outcome]) -> None:
     reasons = [outcome.not_applicable for outcome in outcomes if outcome.not_applicable is not None]
     for reason in dict.fromkeys(reasons):
-        of_reason = [outcome.case for outcome in outcomes if outcome.not_applicable == reason]
+        of_reason = list(dict.fromkeys(outcome.case for outcome in outcomes if outcome.not_applicable == reason))
         console.print(Text.assemble((f"Not applicable, {len(of_reason)} cases", "bold"), f": {reason}"))
-        _print_indented(console, Text(", ".join(of_reason), style="dim"), 2)
+        left_out = len(of_reason) - _NAMED if console.is_terminal else 0
+        named = ", ".join(of_reason[:_NAMED] if left_out > 0 else of_reason)
+        more = f" and {left_out} more (--json names them)" if left_out > 0 else ""
+        _print_indented(console, Text(named + more, style="dim"), 2)
     if reasons:
         console.print()
+
+
+def _print_modes(console: Console, outcomes: Sequence[Outcome]) -> None:
+    """A line for each mode, its numbers under one another."""
+    rows = [("mode", *_Counts.__struct_fields__)]
+    for mode, of_mode in _by_mode(outcomes).items():
+        rows.append((mode, *(str(count or "-") for count in msgspec.structs.astuple(_counted(of_mode)))))
+    shown = [
+        column for column in range(len(rows[0])) if column < 2 or any(row[column] not in ("-",) for row in rows[1:])
+    ]
+    widths = {column: max(len(row[column]) for row in rows) for column in shown}
+    for number, row in enumerate(rows):
+        line = Text(style="bold" if number == 0 else "")
+        for column in shown:
+            cell = row[column].replace("_", " ")
+            failed = rows[0][column] == "failed" and number > 0 and cell != "-"
+            line.append(
+                f"{cell:<{widths[column]}}" if column == 0 else f"  {cell:>{widths[column]}}", "red" if failed else ""
+            )
+        _print_indented(console, line, 2)
+    console.print()
 
 
 def _print_losses(console: Console, losses: LossList) -> None:
@@ -94,17 +151,18 @@ def _misreading(misreading: Misreading) -> Text:
 
 
 def _verdict(backend: str, outcomes: Sequence[Outcome]) -> Text:
-    failed = sum(not outcome.passed for outcome in outcomes)
-    aside = sum(outcome.not_applicable is not None for outcome in outcomes)
-    refused = sum(not outcome.carried for outcome in outcomes) - aside
+    asked = {outcome.case for outcome in outcomes if outcome.not_applicable is None}
+    aside = {outcome.case for outcome in outcomes if outcome.not_applicable is not None}
+    failed = {outcome.case for outcome in outcomes if not outcome.passed}
     seconds = sum(outcome.seconds for outcome in outcomes)
-    what = f"{len(outcomes) - aside} cases in {seconds:.1f} s"
-    if refused:
-        what += f", {refused} of them refused before a byte was sent, as they must be by its API"
+    modes = len(_by_mode(outcomes))
+    what = f"{len(asked)} cases in {modes} mode{'s' * (modes != 1)}, {seconds:.1f} s"
+    if any(not outcome.carried and outcome.case in asked for outcome in outcomes):
+        what += "; refused are those that its API or the backend cannot carry, before a byte was sent"
     if aside:
-        what += f"; {aside} further cases are not applicable to its path"
+        what += f"; {len(aside)} further cases are not applicable to its path"
     if failed:
-        return Text.assemble((f"{backend} fails {failed}", "bold red"), f" of {what}")
+        return Text.assemble((f"{backend} fails {len(failed)}", "bold red"), f" of {what}")
     return Text.assemble((f"{backend} conforms", "bold green"), f": {what}")
 
 

@@ -1,17 +1,17 @@
 """How does one case run against one backend? Over real HTTP, through the real client, nothing patched.
 
-A :class:`Bench` holds a workspace on loopback. For each case it serves an endpoint of the case's name with the case's
-replies, makes a client of the backend, asks, and looks at everything: what the server received, what came out, and
-what the client's own object says. It collects all findings, in words, and stops at none.
+A :class:`Bench` holds a workspace on loopback and one event loop. For each case and mode it serves an endpoint of the
+case's name with the case's replies, makes a client of the backend, asks, and looks at everything: what the server
+received, what came out piece by piece and in the end, and what the client's own object says. It collects all findings,
+in words, and stops at none.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -24,11 +24,16 @@ from isochat.backend import Backend
 from isochat.client import Client
 from isochat.request import Api
 from isochat.results import ChatResult
-from isochat_conformance.answer_check import check_error, check_refusal, check_result
-from isochat_conformance.case import Case, ServerReply
+from isochat_conformance.answer_check import check_error, check_no_streaming, check_refusal, check_result
+from isochat_conformance.asking import Answer, ask, without_warnings
+from isochat_conformance.case import APIS, Case
 from isochat_conformance.client_proof import prove
+from isochat_conformance.lock_step import PATIENCE, gated, walk
+from isochat_conformance.modes import MODES, Mode, is_async, is_streamed
 from isochat_conformance.request_check import check_nothing_sent, check_request
-from isochat_workspace import Endpoint, HttpReply, RecordedRequest, Replay
+from isochat_conformance.served import ServerReply, ServerStream
+from isochat_conformance.stream_check import check_stream
+from isochat_workspace import Endpoint, HttpReply, RecordedRequest, Replay, StreamReply
 
 if TYPE_CHECKING:
     from isochat_workspace import Workspace
@@ -38,13 +43,16 @@ TOKEN: Final = "dapi-conformance-suite-0000000000000000"
 _DIALECTS: Mapping[Api, Any] = {"chat-completions": "chat", "responses": "responses"}
 # A case that hangs fails after this many seconds.
 _DEADLINE = 30.0
+_EVENTS = {"content-type": "text/event-stream"}
+# A pool is made for each case, with a place for each connection that it may ever hold.
+_CONNECTIONS = 2
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What one case showed of one backend.
+    """What one case showed of one backend in one mode.
 
     Attributes:
-        carried: Whether the backend's API carries the case; if not, the refusal was checked.
+        carried: Whether the backend's API carries the case, and the backend the mode; if not, the refusal was checked.
         not_applicable: Why nothing was asked: the endpoint of this case does not answer on the backend's path.
         findings: All that is wrong, in words; empty if the case passes.
         client_call: The client's call that carried it.
@@ -57,6 +65,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     case: str
     backend: str
+    mode: Mode
     api: Api
     carried: bool
     findings: tuple[str, ...]
@@ -87,16 +96,18 @@ class Bench:
         from isochat_workspace import Workspace
 
         self._workspace: Workspace = Workspace([], token=TOKEN)
+        self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:
         self._workspace.start()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        self._runner.close()
         self._workspace.stop()
 
-    def run(self, backend: str | type[Backend], case: Case) -> Outcome:
-        """Run ``case`` against the backend of that name or class.
+    def run(self, backend: str | type[Backend], case: Case, mode: Mode = "sync") -> Outcome:
+        """Run ``case`` against the backend of that name or class in ``mode``, one of the case's.
 
         Raises:
             ConfigurationError: there is no such backend, it does not load, or its client is not installed.
@@ -106,67 +117,108 @@ class Bench:
         api = kind.capabilities.api
         reason = case.not_applicable(kind.capabilities.surface)
         if reason is not None:
-            return Outcome(case=case.id, backend=kind.name, api=api, carried=False, findings=(), not_applicable=reason)
-        self._serve(case)
+            return Outcome(
+                case=case.id, backend=kind.name, mode=mode, api=api, carried=False, findings=(), not_applicable=reason
+            )
+        self._serve(case, mode)
         seen = len(self._workspace.requests)
-        with deaf_to_warnings():
-            client = self._client(kind, case)
-        with client:
-            with deaf_to_warnings():
-                outcome = _ask(client, case)
-            findings, proof = self._judge(client, case, outcome, seen)
-        result = outcome if isinstance(outcome, ChatResult) else None
+        client = self._client(kind, case)
+        try:
+            unset = dict.fromkeys(case.ask.unset, isochat.UNSET)
+            answer = ask(client, case.ask.messages, {**case.ask.params, **unset}, mode, self._runner)
+            findings, proof = self._judge(client, case, mode, answer, seen)
+        finally:
+            self._close(client, mode)
+        result = answer.outcome if isinstance(answer.outcome, ChatResult) else None
         return Outcome(
             case=case.id,
             backend=kind.name,
+            mode=mode,
             api=api,
-            carried=api in case.carried_by,
+            carried=api in case.carried_by and (kind.capabilities.streaming or not is_streamed(mode)),
             findings=tuple(findings),
             client_call="" if result is None else result.meta.client_call,
             result=result,
-            error=None if isinstance(outcome, ChatResult) else outcome,
+            error=None if isinstance(answer.outcome, ChatResult) else answer.outcome,
             seconds=time.monotonic() - started,
             **proof,
         )
 
-    def run_all(self, backend: str | type[Backend], cases: Sequence[Case]) -> list[Outcome]:
-        """Run each of ``cases`` in turn; raises as :meth:`run`."""
-        return [self.run(backend, case) for case in cases]
+    def run_all(
+        self, backend: str | type[Backend], cases: Sequence[Case], modes: Sequence[Mode] = MODES
+    ) -> list[Outcome]:
+        """Run each of ``cases`` in each of ``modes`` that it has; raises as :meth:`run`."""
+        return [self.run(backend, case, mode) for case in cases for mode in case.modes if mode in modes]
+
+    def walk_in_lock_step(self, backend: str | type[Backend], mode: Mode, patience: float = PATIENCE) -> list[str]:
+        """Read a stream in a streamed ``mode`` whose server waits for each chunk to arrive; raises as :meth:`run`.
+
+        Returns:
+            What is wrong, in words: a chunk was held back, or a stream came from a backend that says it has none.
+        """
+        kind = plugins.load_backend(backend) if isinstance(backend, str) else backend
+        gates = {api: gated(api, patience=patience) for api in APIS}
+        replies = {_DIALECTS[api]: StreamReply(200, _EVENTS, gate) for api, gate in gates.items()}
+        self._workspace.add(Endpoint("lock-step", Replay(replies)))
+        client = self.client(kind, "lock-step")
+        try:
+            if not kind.capabilities.streaming:
+                return [*check_no_streaming(ask(client, "Count.", {}, mode, self._runner).outcome)]
+            return walk(client, gates[kind.capabilities.api], mode, self._runner)
+        finally:
+            self._close(client, mode)
 
     def _client(self, kind: type[Backend], case: Case) -> Client:
+        if not case.ask.target_params:
+            return self.client(kind, case.id, on_unsupported=case.ask.on_unsupported)
         with TemporaryDirectory() as folder:
             config = Path(folder, "isochat.toml")
-            if case.ask.target_params:
-                config.write_text(_target(case.ask.target_params), encoding="utf-8")
+            config.write_text(_target(case.ask.target_params), encoding="utf-8")
+            return self.client(kind, case.id, on_unsupported=case.ask.on_unsupported, target="case", config_file=config)
+
+    def client(self, kind: type[Backend], endpoint: str, **arguments: Any) -> Client:
+        """A client of the bench's workspace, which sends each request once."""
+        with without_warnings():
             return Client(
                 kind,
-                target="case" if case.ask.target_params else None,
-                config_file=config if case.ask.target_params else None,
-                endpoint=case.id,
+                endpoint=endpoint,
                 host=self._workspace.url,
                 token=TOKEN,
                 max_retries=0,
+                max_connections=_CONNECTIONS,
                 deadline=_DEADLINE,
-                on_unsupported=case.ask.on_unsupported,
                 trust_env=False,
+                **arguments,
             )
 
-    def _serve(self, case: Case) -> None:
-        replies = {_DIALECTS[api]: _http_reply(reply) for api, reply in case.reply.items()}
+    def _close(self, client: Client, mode: Mode) -> None:
+        if is_async(mode):
+            self._runner.run(client.aclose())
+        else:
+            client.close()
+
+    def _serve(self, case: Case, mode: Mode) -> None:
+        replies = {_DIALECTS[api]: _replies(case.served(api, mode)) for api in case.carried_by}
         self._workspace.add(Endpoint(case.id, Replay(replies)))
 
     def _judge(
-        self, client: Client, case: Case, outcome: ChatResult | Exception, seen: int
+        self, client: Client, case: Case, mode: Mode, answer: Answer, seen: int
     ) -> tuple[list[str], dict[str, Any]]:
-        api = client.capabilities.api
+        api, streamed, outcome = client.capabilities.api, is_streamed(mode), answer.outcome
         requests: list[RecordedRequest] = self._workspace.requests[seen:]
+        if streamed and not client.capabilities.streaming:
+            return [*check_nothing_sent(requests), *check_no_streaming(outcome)], {}
         if api not in case.carried_by:
             return [*check_nothing_sent(requests), *check_refusal(outcome, case)], {}
         surface = client.capabilities.surface
-        findings = [*check_request(requests, case.wire[api], api, surface, case.id, TOKEN)]
+        findings = [*check_request(requests, case.wire[api], api, surface, case.id, TOKEN, streamed)]
+        if streamed:
+            findings += check_stream(answer.chunks, outcome, answer.opened, case, api)
         if not isinstance(outcome, ChatResult):
-            return [*findings, *check_error(outcome, case, client.backend.name, TOKEN)], {}
-        findings += check_result(outcome, case, api, client.backend.name)
+            return [*findings, *check_error(outcome, case, api, mode, client.backend.name, TOKEN)], {}
+        findings += check_result(outcome, case, api, mode, client.backend.name)
+        if streamed:
+            return findings, {}
         proof = prove(client.backend, outcome, case.clients_may_err is not None)
         findings += proof.findings
         # Reading the client's own object must not send anything, and a late second request shows by now.
@@ -180,28 +232,14 @@ class Bench:
         }
 
 
-@contextmanager
-def deaf_to_warnings() -> Iterator[None]:
-    """What a client library warns of while it is imported or builds its own errors is its own affair."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _ask(client: Client, case: Case) -> ChatResult | Exception:
-    try:
-        unset = dict.fromkeys(case.ask.unset, isochat.UNSET)
-        result: ChatResult = client.chat(case.ask.messages, stream=False, **case.ask.params, **unset)
-        return result
-    except Exception as error:
-        return error
-
-
 def _target(params: Mapping[str, Any]) -> str:
     # JSON writes numbers, booleans, texts and lists of them as TOML does.
     lines = [f"{name} = {json.dumps(value)}" for name, value in params.items()]
     return "\n".join(["[targets.case.params]", *lines, ""])
 
 
-def _http_reply(reply: ServerReply) -> HttpReply:
-    return HttpReply(reply.status, reply.sent_headers(), reply.body())
+def _replies(served: ServerReply | ServerStream) -> list[HttpReply | StreamReply]:
+    if isinstance(served, ServerReply):
+        return [served.http_reply()]
+    first = [] if served.refused_first is None else [served.refused_first.http_reply()]
+    return [*first, served.stream_reply()]

@@ -21,14 +21,15 @@ import msgspec
 from isochat import plugins
 from isochat.backend import Backend
 from isochat.client import Client
-from isochat_conformance.engine import deaf_to_warnings
+from isochat_conformance.asking import without_warnings
 from isochat_conformance.fault_bytes import Texts
 from isochat_conformance.fault_call import SkippingClock, ask_in_thread, ask_on_loop, environment, filled
 from isochat_conformance.fault_check import Came, check
-from isochat_conformance.fault_row import MODES, Asked, Certificate, Fault, Mode
+from isochat_conformance.fault_row import Asked, Certificate, Fault
 from isochat_conformance.fault_server import FaultServer
 from isochat_conformance.fault_table import layer_of
 from isochat_conformance.fault_tls import Authority
+from isochat_conformance.modes import Mode, is_async, is_streamed
 
 TOKEN: Final = "dapi-fault-table-00000000000000000000"
 # Whoever has not come back by then hangs.
@@ -117,7 +118,7 @@ class FaultBench:
 
     @contextlib.contextmanager
     def _servers(self, fault: Fault, kind: type[Backend], mode: Mode) -> Iterator[tuple[FaultServer, ...]]:
-        asked: Asked = "call" if mode in MODES["call"] else "stream"
+        asked: Asked = "stream" if is_streamed(mode) else "call"
         places = {"token": TOKEN}
 
         def texts(url: str) -> Texts:
@@ -153,7 +154,7 @@ class FaultBench:
                 settings = fault.client
                 messages = filled(settings.ask, places)
                 arguments = {"messages": messages * settings.repeat, **settings.params}
-                if came.mode in ("call", "stream"):
+                if not is_async(came.mode):
                     with client:
                         ask_in_thread(came, client, settings.before, arguments, clock)
                 else:
@@ -185,13 +186,13 @@ def not_applicable(kind: type[Backend], fault: Fault, mode: Mode) -> str | None:
     capabilities = kind.capabilities
     if capabilities.own_transport and layer_of(fault.id) == "transport":
         return "the backend moves its bytes itself: this row is about how they are moved"
-    if mode in MODES["stream"] and not capabilities.streaming:
+    if is_streamed(mode) and not capabilities.streaming:
         return "the backend does not stream"
     return fault.not_applicable.get(capabilities.api)
 
 
 def _loaded(backend: str | type[Backend]) -> type[Backend]:
-    with deaf_to_warnings():
+    with without_warnings():
         kind = plugins.load_backend(backend) if isinstance(backend, str) else backend
         # Imports the client, before threads ask it at the same time.
         Client(kind, endpoint="faults", host="http://127.0.0.1:9", token=TOKEN, trust_env=False).close()

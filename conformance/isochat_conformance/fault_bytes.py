@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from isochat.request import Api
-from isochat_conformance.case import strict_json
 from isochat_conformance.fault_row import Asked, Body, HttpReply
 from isochat_conformance.fault_table import shared
+from isochat_conformance.strict_json import strict_json
 
 _NAME = re.compile(r"\$\{([a-z]+)\}")
 _WINDOW_BITS = {"gzip": 31, "deflate": 15}

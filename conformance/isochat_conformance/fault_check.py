@@ -11,8 +11,9 @@ import msgspec
 import isochat
 from isochat.errors import ChatError
 from isochat.results import ChatResult
-from isochat_conformance.fault_row import Fault, Mode, Verdict
+from isochat_conformance.fault_row import Fault, Verdict
 from isochat_conformance.json_difference import shown
+from isochat_conformance.modes import Mode, is_streamed
 
 if TYPE_CHECKING:
     from isochat_conformance.fault_call import SkippingClock
@@ -42,7 +43,7 @@ class Came(msgspec.Struct):
     @property
     def streams(self) -> bool:
         """Whether a stream was asked for."""
-        return self.mode in ("stream", "async stream")
+        return is_streamed(self.mode)
 
 
 def check(came: Came, fault: Fault, backend: str, token: str) -> Iterator[str]:

@@ -7,7 +7,7 @@
     class TestMyFaults(FaultConformance):
         backend = "mine"
 
-Each row of the fault table is a test in each mode that it applies to, ``TestMyFaults::test_fault[refused-async call]``.
+Each row of the fault table is a test in each mode that it applies to, ``TestMyFaults::test_fault[refused-async]``.
 What cannot be put to the backend is skipped, with the reason. What it does not do right yet goes into ``gaps``, with
 the reason, by the row's id.
 """
@@ -21,8 +21,9 @@ import pytest
 
 from isochat.backend import Backend
 from isochat_conformance.fault_bench import FaultBench, FaultOutcome
-from isochat_conformance.fault_row import Fault, Mode
+from isochat_conformance.fault_row import Fault
 from isochat_conformance.fault_table import load_faults
+from isochat_conformance.modes import Mode
 
 _ASKED = [(fault, mode) for fault in load_faults() for mode in fault.modes]
 _GAPS_TEST = "test_gaps_are_known_rows_with_a_reason"

@@ -12,10 +12,10 @@ from typing import Any, Literal
 import msgspec
 
 from isochat.request import Api
+from isochat_conformance.modes import Mode
 
 Asked = Literal["call", "stream"]
-Mode = Literal["call", "async call", "stream", "async stream"]
-MODES: Mapping[Asked, tuple[Mode, ...]] = {"call": ("call", "async call"), "stream": ("stream", "async stream")}
+MODES: Mapping[Asked, tuple[Mode, ...]] = {"call": ("sync", "async"), "stream": ("stream", "async-stream")}
 Layer = Literal["transport", "answer"]
 Certificate = Literal["trusted", "stranger", "other name", "expired", "not yet valid"]
 Simple = Literal["request", "first byte", "reset", "end", "half-close", "hold", "freeze", "again", "tunnel", "damage"]

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from isochat_conformance.case import strict_json
 from isochat_conformance.fault_row import Fault, Layer, LeftOut, Step, Theme
+from isochat_conformance.strict_json import strict_json
 
 
 class FaultTableError(ValueError):

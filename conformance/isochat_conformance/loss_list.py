@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from isochat_conformance.engine import Outcome
+from isochat_conformance.modes import is_streamed
 
 _INDEX = re.compile(r"\[\d+\]")
 _MESSAGE = "choices[].message."
@@ -23,7 +24,7 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True):
         client_call: The client's documented call.
         field: Path in the result, without indexes.
         lost: Cases in which the reply has the field and the client's object lacks it.
-        told: Cases in which the reply has it.
+        told: Cases in which the reply has it; one that was asked in several modes counts once.
     """
 
     client_call: str
@@ -48,29 +49,29 @@ class LossList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def loss_list(outcomes: Iterable[Outcome]) -> LossList:
-    """What the client behind ``outcomes``, of one backend, loses."""
-    told: dict[tuple[str, str], int] = {}
-    lost: dict[tuple[str, str], int] = {}
-    misread: list[Misreading] = []
+    """What the client behind ``outcomes``, of one backend, loses. Streams are no part of it: isochat reads them."""
+    told: dict[tuple[str, str], set[str]] = {}
+    lost: dict[tuple[str, str], set[str]] = {}
+    misread: dict[Misreading, None] = {}
     for outcome in outcomes:
-        if outcome.result is None:
+        if outcome.result is None or is_streamed(outcome.mode):
             continue
         call = outcome.client_call
         if outcome.unreadable is not None:
             # All of it is lost there; counted field by field it would drown the rest.
-            misread.append(Misreading(client_call=call, case=outcome.case, what=outcome.unreadable))
+            misread[Misreading(client_call=call, case=outcome.case, what=outcome.unreadable)] = None
             continue
         for field in _fields(outcome.told):
-            told[call, field] = told.get((call, field), 0) + 1
+            told.setdefault((call, field), set()).add(outcome.case)
         for field in _fields(outcome.lost):
-            lost[call, field] = lost.get((call, field), 0) + 1
+            lost.setdefault((call, field), set()).add(outcome.case)
         for path, what in outcome.altered:
             if _fields([path]):
-                misread.append(Misreading(client_call=call, case=outcome.case, what=f"wire != client: {what}"))
+                misread[Misreading(client_call=call, case=outcome.case, what=f"wire != client: {what}")] = None
     return LossList(
         lost=tuple(
-            Loss(client_call=call, field=field, lost=count, told=told[call, field])
-            for (call, field), count in sorted(lost.items())
+            Loss(client_call=call, field=field, lost=len(cases), told=len(told[call, field]))
+            for (call, field), cases in sorted(lost.items())
         ),
         misread=tuple(misread),
     )

@@ -101,6 +101,9 @@ class Reply(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     native: Callable[[], Any] | None = None
     client_call: str = ""
 
+    def __repr__(self) -> str:
+        return f"Reply(status={self.status}, {len(self.body)} bytes)"  # a server may echo the token in it
+
 
 class StreamReply(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """What a streaming call gave back, from a backend with a transport of its own.
@@ -116,6 +119,9 @@ class StreamReply(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     pieces: Iterable[bytes | Mapping[str, Any]] | AsyncIterable[bytes | Mapping[str, Any]]
     delimited: bool = True
     client_call: str = ""
+
+    def __repr__(self) -> str:
+        return f"StreamReply(status={self.status})"
 
 
 class Backend(ABC):

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from isochat.attempt import acarry, aopen_stream, carry, open_stream, read_result
+from isochat.attempt import Opened, acarry, aopen_stream, carry, open_stream, read_result
 from isochat.call import Call
 from isochat.connections import Connections
 from isochat.errors import ChatError
@@ -107,11 +107,11 @@ async def astream(call: Call, connections: Connections, *, native: bool) -> Asyn
             else:
                 wire = call.sending(carrier := connections.wire(call, credentials, streaming=True))
                 work = functools.partial(open_stream, backend, call.request, carrier)
-                opened = await connections.workers.run(work, carrier.abort)
+                opened = await connections.workers.run(work, carrier.abort, _leave)
                 if carrier.incoming is not None:
-                    source = ReadInThreads(carrier.incoming, carrier, connections.workers)
+                    source = ReadInThreads(carrier.incoming, carrier, connections.readers)
                 else:
-                    source = PiecesInThreads(opened.source, connections.workers)
+                    source = PiecesInThreads(opened.source, connections.readers)
             settle = functools.partial(call.settle, wire)
             return AsyncChatStream(call.reading(opened, wire), source, wire, call.stream_meta(opened), settle)
         except ChatError as error:
@@ -121,3 +121,8 @@ async def astream(call: Call, connections: Connections, *, native: bool) -> Asyn
                     raise
                 continue
         await call.clock.asleep(pause)
+
+
+def _leave(opened: Opened | None) -> None:
+    if opened is not None:
+        opened.source.close()

@@ -19,6 +19,7 @@ from isochat.errors import ConfigurationError, InvalidInputError, UnsupportedPar
 from isochat.messages import Messages
 from isochat.parameters import UNSET, ChatParams
 from isochat.policy import RetryBudget, RetryPolicy
+from isochat.redaction import hidden, hidden_login, hidden_values
 from isochat.request import Api, Options, build, call_options
 from isochat.results import ChatResult
 from isochat.routes import check_route, choose_route
@@ -97,6 +98,8 @@ class Client:
         observers: Sequence[Any] = (),
         **backend_options: Any,
     ) -> None:
+        # First of all, so that no traceback with local variables shows them, of this frame or one below.
+        token, host, headers = hidden(token), hidden_login(host), hidden_values(headers)
         _refuse_not_built({"fallback": fallback, "observers": observers})
         product = backend_options.pop("product", None)
         arguments = {
@@ -297,9 +300,13 @@ _CALL_OPTION_NAMES = ("timeout", "deadline", "max_retries")
 
 
 def _installed(capabilities: Capabilities) -> Capabilities:
-    if capabilities.asynchronous == "native" and importlib.util.find_spec("aiohttp") is None:
-        return msgspec.structs.replace(capabilities, asynchronous="threads")
-    return capabilities
+    if capabilities.asynchronous != "native":
+        return capabilities
+    try:
+        found = importlib.util.find_spec("aiohttp") is not None
+    except ImportError:  # of a finder that keeps it out
+        found = False
+    return capabilities if found else msgspec.structs.replace(capabilities, asynchronous="threads")
 
 
 def _check_options(backend: type[Backend], options: Mapping[str, Any]) -> None:

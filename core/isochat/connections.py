@@ -42,7 +42,7 @@ class Connections:
         self._lock = threading.Lock()
         self._pools: Pools | None = None
         self._async_pools: AsyncPools | None = None
-        self._workers: Workers | None = None
+        self._workers: tuple[Workers, Workers] | None = None
         self.credentials: Credentials = find_credentials(settings)
         self._backend: Backend | None = None
         if not isinstance(self.credentials, UnifiedConfig):
@@ -107,14 +107,17 @@ class Connections:
 
     @property
     def workers(self) -> Workers:
-        """The threads in which a loop's blocking work waits."""
-        if self._workers is None:
-            from isochat.workers import Workers
+        """The threads in which a loop's blocking calls wait."""
+        return self._open_workers()[0]
 
-            with self._lock:
-                if self._workers is None:
-                    self._workers = Workers()
-        return self._workers
+    @property
+    def readers(self) -> Workers:
+        """The threads in which its streams are read.
+
+        Others than the calls': streams hold the places of a bounded pool, calls wait for these, and no stream may
+        wait for a thread until a call has ended.
+        """
+        return self._open_workers()[1]
 
     def close(self) -> None:
         """Give everything back."""
@@ -133,8 +136,8 @@ class Connections:
             self._backend.close()
         if self._pools is not None:
             self._pools.close()
-        if self._workers is not None:
-            self._workers.close()
+        for workers in self._workers or ():
+            workers.close()
 
     def _options(self, call: Call, credentials: Mapping[str, str]) -> dict[str, Any]:
         return {
@@ -142,8 +145,17 @@ class Connections:
             "credentials": credentials,
             "headers": _merged(self._headers, call.request.headers),
             "product": self._settings["product"],
-            "secrets": self.credentials.secrets(credentials),
+            "redactor": self.credentials.redactor(credentials),
         }
+
+    def _open_workers(self) -> tuple[Workers, Workers]:
+        if self._workers is None:
+            from isochat.workers import Workers
+
+            with self._lock:
+                if self._workers is None:
+                    self._workers = Workers(), Workers()
+        return self._workers
 
     def _open_pools(self) -> Pools:
         # urllib3 takes longer to import than all of isochat, so it waits for the first call; aiohttp likewise.

@@ -1,49 +1,158 @@
-"""How is a secret kept out of what people and logs see?"""
+"""How is a secret kept out of what people and logs see?
+
+Two ways. A secret of ours is a :class:`Secret`, whose repr is blank, so that a traceback that shows local variables
+(pytest, rich, cgitb, Sentry) does not show it. What a server says is cleaned by a :class:`Redactor`, for it may echo
+what it was sent.
+"""
 
 from __future__ import annotations
 
 import base64
+import functools
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 from urllib.parse import quote
 
 BLANK = "[token]"
 
 
+class Secret(str):
+    """A text whose repr is blank. In everything else it is the text, so that it goes into a header as it is."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return BLANK
+
+    def __getitem__(self, key: Any) -> Secret:
+        # Whoever shows long texts cuts them first (rich does), and a part is as secret as the whole.
+        return Secret(str.__getitem__(self, key))
+
+    def __deepcopy__(self, memo: Any) -> Secret:
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return Secret, (BLANK,)
+
+
+def hidden(value: Any) -> Any:
+    """A secret that somebody passed, so that no frame of ours shows it; of the wrong type, it is not kept at all."""
+    if value is None or isinstance(value, Secret):
+        return value
+    return Secret(value) if isinstance(value, str) else _WRONG_TYPE
+
+
+_WRONG_TYPE = object()
+
+
+def hidden_login(host: Any) -> Any:
+    """A host that somebody passed; one with a user name or password in it is not shown."""
+    return hidden(host) if isinstance(host, str) and "@" in host else host
+
+
+def hidden_values(headers: Any) -> Any:
+    """Headers, each value a :class:`Secret`; what is none stays as it is, for whoever checks it."""
+    if not isinstance(headers, Mapping):
+        return headers
+    return {name: Secret(value) if isinstance(value, str) else value for name, value in headers.items()}
+
+
+class Environment:
+    """Environment variables to be looked up, and not shown: ``os.environ`` as a local variable would show them all.
+
+    Args:
+        variables: As ``os.environ``.
+    """
+
+    __slots__ = ("_variables",)
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = variables
+
+    def get(self, name: str) -> str | None:
+        """The value of ``name``; ``None`` where it is not set, or to nothing."""
+        return self._variables.get(name) or None
+
+    def secret(self, name: str) -> Secret | None:
+        """The same of a variable whose value nobody may see."""
+        return Secret(self._variables[name]) if self._variables.get(name) else None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._variables)
+
+
 class Redactor:
     """Blanks the given secrets, also in base64, URL and JSON spelling."""
 
-    __slots__ = ("_forms",)
-
     def __init__(self, secrets: Iterable[str]) -> None:
-        forms: set[str] = set()
-        for secret in secrets:
-            if secret:
-                encoded = secret.encode("utf-8", "surrogatepass")
-                forms |= {
-                    secret,
-                    quote(secret, safe=""),
-                    json.dumps(secret)[1:-1],
-                    base64.b64encode(encoded).decode(),
-                    base64.b64encode(b"token:" + encoded).decode(),
-                }
+        self._secrets = tuple(Secret(secret) for secret in secrets if secret)
         # The longest first: one form may be part of another.
-        self._forms = tuple(sorted(forms, key=len, reverse=True))
+        self._forms = tuple(sorted({Secret(f) for s in self._secrets for f in _forms(s)}, key=len, reverse=True))
 
     def clean(self, text: str) -> str:
         """``text`` with every secret blanked."""
         for form in self._forms:
             if form in text:
                 text = text.replace(form, BLANK)
+        if "\\" in text or "%" in text:
+            text = self._spelled.sub(BLANK, text)
         return text
 
     def clean_bytes(self, data: bytes) -> bytes:
         """``data`` with every secret blanked; untouched where there is none."""
         for form in self._forms:
-            encoded = form.encode("utf-8", "surrogatepass")
-            if encoded in data:
-                data = data.replace(encoded, BLANK.encode())
+            if form.encode() in data:
+                data = data.replace(form.encode(), BLANK.encode())
+        if b"\\" in data or b"%" in data:
+            data = self._spelled_bytes.sub(BLANK.encode(), data)
         return data
+
+    def clean_headers(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """A reply's ``headers`` with every secret blanked; the same list where there is none."""
+        together = "\n".join(value for _, value in headers)
+        if self.clean(together) == together:
+            return headers
+        return [(name, self.clean(value)) for name, value in headers]
 
     def __repr__(self) -> str:
         return "Redactor()"
+
+    @functools.cached_property
+    def _spelled(self) -> re.Pattern[str]:
+        return re.compile("|".join(_any_spelling(secret) for secret in self._secrets) or r"(?!)")
+
+    @functools.cached_property
+    def _spelled_bytes(self) -> re.Pattern[bytes]:
+        return re.compile(self._spelled.pattern.encode())
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """The spellings that are found by looking for a text. Secrets are ASCII, as headers are."""
+    encoded = secret.encode()
+    yield secret
+    yield quote(secret, safe="")
+    yield json.dumps(secret)[1:-1]
+    yield base64.b64encode(encoded).decode()
+    yield base64.b64encode(b"token:" + encoded).decode()
+    if len(encoded) < _SHORTEST_INSIDE:
+        return
+    for before in range(3):
+        # Inside a longer text in base64, such as a whole head: what does not depend on its neighbours.
+        inside = base64.b64encode(b"\0" * before + encoded).decode().rstrip("=")
+        core = inside[(0, 2, 3)[before] : len(inside) - (1 if (before + len(encoded)) % 3 else 0)]
+        yield core
+        yield core.translate(_URL_SAFE)
+
+
+_SHORTEST_INSIDE = 8
+_URL_SAFE = str.maketrans("+/", "-_")
+
+
+def _any_spelling(secret: str) -> str:
+    r"""A pattern of ``secret`` with any of its characters as ``%XX``, ``\uXXXX`` or behind a backslash."""
+    # Where it cannot begin it is not tried: error pages may be long.
+    return rf"(?=[{re.escape(secret[0])}%\\])" + "".join(
+        rf"(?:\\*{re.escape(c)}|%(?i:{ord(c):02x})|\\+u(?i:{ord(c):04x}))" for c in map(str, secret)
+    )

@@ -149,7 +149,8 @@ def build(
         body: dict[str, Any] = {"messages": said, **given}
     else:
         said = list(plain)
-        body = {"input": history.for_responses(plain, unsupported, left_out), **_responses_fields(given, unsupported)}
+        items = history.for_responses(plain, unsupported, left_out, rewritten)
+        body = {"input": items, **_responses_fields(given, unsupported)}
     for name, value in extra_body.items():
         body[name] = _joined(name, body.get(name), value) if api == "responses" else value
     path = check_endpoint(endpoint) + (f"/served-models/{served_model}" if served_model else "")
@@ -160,11 +161,12 @@ def _given(
     params: Mapping[str, Any], defaults: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Mapping[str, Any], dict[str, str]]:
     merged: dict[str, Any] = {ALIASES.get(name, name): value for name, value in defaults.items()}
-    for name, value in params.items():
+    # What removes a target's value comes first: it takes nothing from what the call itself says by the other name.
+    for name, value in sorted(params.items(), key=lambda item: item[1] is not UNSET):
         known = ALIASES.get(name, name)
         if known not in BY_NAME and known not in CALL_OPTIONS:
             raise UnsupportedParameterError(f"unknown parameter {name!r}", remedy=_nearest(name))
-        if known != name and value is not None and params.get(known) not in (None, UNSET):
+        if known != name and value not in (None, UNSET) and params.get(known) not in (None, UNSET):
             raise InvalidInputError(f"{name} and {known} are one parameter; both are given", remedy=f"Keep {known}")
         if value is UNSET:
             merged.pop(known, None)

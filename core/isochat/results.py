@@ -191,7 +191,9 @@ class Usage(Record, frozen=True, eq=False):
     reasoning_tokens: int | None = None
 
 
-_READ_FIELDS = frozenset({"id", "object", "created", "created_at", "model", "choices", "output", "messages", "usage"})
+_READ_FIELDS = frozenset(
+    {"id", "object", "created", "created_at", "model", "choices", "output", "messages", "usage", "finish_reason"}
+)
 
 
 class Meta(Record, frozen=True, eq=False):

@@ -13,6 +13,7 @@ from isochat.config.settings import BY_NAME
 from isochat.config.targets import user_file
 from isochat.messages import Messages
 from isochat.parameters import CALL_OPTIONS
+from isochat.redaction import Secret, hidden
 from isochat.results import ChatResult
 from isochat.streaming.streams import ChatStream
 
@@ -34,6 +35,10 @@ def chat(
 def chat(
     messages: Messages, *, backend: str | None = None, target: str | None = None, stream: Literal[True], **kw: Any
 ) -> ChatStream: ...
+@overload
+def chat(
+    messages: Messages, *, backend: str | None = None, target: str | None = None, stream: bool, **kw: Any
+) -> ChatResult | ChatStream: ...
 
 
 def chat(
@@ -50,6 +55,8 @@ def chat(
     Raises:
         ChatError: as :meth:`isochat.Client.chat`.
     """
+    if "token" in kw:
+        kw["token"] = hidden(kw["token"])
     settings = {name: kw.pop(name) for name in list(kw) if name in _CLIENT_ONLY}
     return _client(backend, target, settings).chat(messages, stream=stream, **kw)
 
@@ -67,9 +74,11 @@ def _version_of(file: str | os.PathLike[str]) -> Hashable:
 
 
 def _client(backend: str | None, target: str | None, settings: dict[str, Any]) -> Client:
-    surroundings = sorted((k, v) for k, v in os.environ.items() if k.startswith(("ISOCHAT_", "DATABRICKS_")))
+    surroundings = sorted((k, Secret(v)) for k, v in os.environ.items() if k.startswith(("ISOCHAT_", "DATABRICKS_")))
     file = settings.get("config_file") or os.environ.get("ISOCHAT_CONFIG") or user_file()
-    key = (backend, target, repr(sorted(settings.items())), tuple(surroundings), _version_of(file), os.getpid())
+    # Secrets as they are: of two, the reprs are the same.
+    given = tuple((k, v if isinstance(v, Secret) else repr(v)) for k, v in sorted(settings.items()))
+    key = (backend, target, given, tuple(surroundings), _version_of(file), os.getpid())
     with _lock:
         client = _clients.get(key)
         if client is not None:

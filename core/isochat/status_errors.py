@@ -217,9 +217,13 @@ def reports_error(event: Mapping[str, Any]) -> bool:
     kind = event.get("type")
     if kind in ("error", "response.failed"):
         return True
-    if event.get("choices") or isinstance(kind, str):
+    if event.get("choices"):
         return False
-    return bool(event.get("error_code") or event.get("error"))
+    if event.get("error_code"):
+        return True
+    if isinstance(kind, str):  # an item, of which some have an `error` of their own
+        return False
+    return bool(event.get("error")) or _is_detail(event)
 
 
 def reported_error(event: Mapping[str, Any], status: int, headers: Mapping[str, str], body: bytes) -> StatusError:
@@ -231,7 +235,14 @@ def reported_error(event: Mapping[str, Any], status: int, headers: Mapping[str, 
     """
     response = event.get("response")
     facts = _facts(response if isinstance(response, Mapping) else event)
+    if _is_detail(event) and not isinstance(event["detail"], str):  # what FastAPI finds wrong with a request
+        return _error(422, status, facts, headers, body.decode("utf-8", "replace"))
     return _error(_counts_as(facts), status, facts, headers, body.decode("utf-8", "replace"))
+
+
+def _is_detail(event: Mapping[str, Any]) -> bool:
+    """Whether it is FastAPI's error object, which is nothing but a ``detail`` (payload fact 35)."""
+    return event.keys() == {"detail"} and bool(event["detail"])
 
 
 def _counts_as(facts: _Facts) -> int:
@@ -311,6 +322,8 @@ def _read(text: str) -> _Facts:
 
 def _facts(data: Any, depth: int = 0) -> _Facts:
     """Code and message of an error object, the innermost one that has them."""
+    if isinstance(data, list) and len(data) == 1:  # Gemini's OpenAI-like API puts its error object into a list
+        data = data[0]
     if isinstance(data, str):
         return _Facts(None, data.strip() or None)
     if not isinstance(data, Mapping) or depth > 4:
@@ -320,7 +333,7 @@ def _facts(data: Any, depth: int = 0) -> _Facts:
     if isinstance(nested, Mapping):
         inner = _facts(nested, depth + 1)
     message = _message(data)
-    if message is not None and message.startswith("{"):
+    if message is not None and message.startswith(("{", "[{")):
         try:
             told = _facts(json.loads(message), depth + 1)
         except (ValueError, RecursionError):

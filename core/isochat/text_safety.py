@@ -107,6 +107,9 @@ def check_host(host: Any, allow_insecure: bool = False) -> str:
             f"host {host[:80]!r} has a control or non-ASCII character",
             remedy="Write it as https://NAME, internationalised names in their xn-- form",
         )
+    if "@" in re.split(r"[/?#]", host.partition("://")[2] or host, maxsplit=1)[0]:
+        # Before it is taken apart: no frame that shows its variables is to show a password.
+        raise UnsafeInputError("the host holds a user name or password", remedy=_HOST_REMEDY)
     text = host.strip()
     try:
         url = urlsplit(text if "://" in text else f"https://{text}")
@@ -115,8 +118,6 @@ def check_host(host: Any, allow_insecure: bool = False) -> str:
         raise ConfigurationError(f"host {text[:80]!r} is not a URL: {error}", remedy=_HOST_REMEDY) from None
     if url.scheme not in ("https", "http"):
         raise ConfigurationError(f"host {text[:80]!r} has the scheme {url.scheme!r}", remedy=_HOST_REMEDY)
-    if "@" in url.netloc:
-        raise UnsafeInputError("the host holds a user name or password", remedy=_HOST_REMEDY)
     if not name or not (_HOST_NAME.fullmatch(name) or _is_address(name)):
         raise UnsafeInputError(f"host {text[:80]!r} does not name a host", remedy=_HOST_REMEDY)
     authority = (f"[{name}]" if ":" in name else name) + (f":{port}" if port else "")

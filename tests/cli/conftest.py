@@ -1,4 +1,4 @@
-"""The command line, run in this process: arguments in, exit code and both streams out."""
+"""The command line: run in this process, or on a terminal of its own. Arguments in, exit code and both streams out."""
 
 import sys
 from typing import NamedTuple
@@ -7,6 +7,9 @@ import pytest
 
 from isochat.cli import main
 from isochat_workspace import Workspace
+
+from .stage import Stage
+from .terminal import Terminal
 
 
 class Ran(NamedTuple):
@@ -37,3 +40,25 @@ def workspace(monkeypatch):
         monkeypatch.setenv("DATABRICKS_HOST", ws.url)
         monkeypatch.setenv("DATABRICKS_TOKEN", ws.token)
         yield ws
+
+
+@pytest.fixture
+def terminal(workspace, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    opened = []
+
+    def start(*arguments, **options):
+        opened.append(Terminal(arguments, **options))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
+def stage(workspace):
+    stage = Stage(workspace)
+    yield stage
+    for _ in range(100):
+        stage.pass_on()

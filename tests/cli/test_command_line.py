@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import isochat
-from isochat.cli.chat_command import printable
+from isochat.cli.printable import printable
 from isochat_workspace import Endpoint, HttpReply, Replay
 
 ALL = ["databricks-sdk", "mlflow", "openai-chat", "openai-responses", "rest"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
+import msgspec
 import pytest
 
 import isochat
-from isochat_conformance.agreement import disagreements
+from isochat_conformance.agreement import all_disagreements, disagreements
 from isochat_conformance.case import load_cases
 from isochat_conformance.engine import Bench, Outcome
 from isochat_conformance.loss_list import loss_list
@@ -21,21 +23,55 @@ def outcomes() -> Mapping[str, list[Outcome]]:
         return {name: bench.run_all(name, load_cases()) for name in BACKENDS}
 
 
-def test_every_pair_agrees_on_every_case_that_both_carry(outcomes: Mapping[str, list[Outcome]]) -> None:
-    found = [line for of_one_case in zip(*outcomes.values(), strict=True) for line in disagreements(of_one_case)]
-    assert found == []
+def test_every_pair_of_backends_agrees_in_every_mode_and_every_pair_of_modes_on_every_backend(
+    outcomes: Mapping[str, list[Outcome]],
+) -> None:
+    asked = Counter((one.case, one.mode) for of_backend in outcomes.values() for one in of_backend if one.carried)
+    assert sum(count > 1 for count in asked.values()) > 1000  # pairs of backends
+    told = [one for of_backend in outcomes.values() for one in of_backend]
+    assert list(all_disagreements(told, load_cases())) == []
 
 
 def test_a_disagreement_is_seen_between_results_and_between_errors(outcomes: Mapping[str, list[Outcome]]) -> None:
-    by_case = {outcome.case: outcome for outcome in outcomes["rest"]}
-    said = list(disagreements([by_case["finish-stop"], by_case["finish-length"]]))
-    assert said == ["finish-stop: rest and rest differ: choices[0].finish_reason: 'stop' != 'length'"]
-    said = list(disagreements([by_case["error-503"], by_case["error-529"]]))
-    assert "error-503: rest and rest differ: the error's status_code: 503 != 529" in said
-    said = list(disagreements([by_case["error-404-endpoint"], by_case["error-503"]]))
-    assert said[0] == "error-404-endpoint: rest and rest differ: NotFoundError != OverloadedError"
-    said = list(disagreements([by_case["finish-stop"], by_case["error-503"]]))
-    assert said == ["finish-stop: rest and rest differ: a result != OverloadedError"]
+    by_run = {(outcome.case, outcome.mode): outcome for outcome in outcomes["rest"]}
+    stop, overloaded = by_run["finish-stop", "sync"], by_run["error-503", "sync"]
+    said = list(disagreements([stop, by_run["finish-length", "async-stream"]]))
+    assert said == [
+        "finish-stop: rest[sync] and rest[async-stream] differ: choices[0].finish_reason: 'stop' != 'length'"
+    ]
+    said = list(disagreements([overloaded, by_run["error-529", "sync"]]))
+    assert "error-503: rest[sync] and rest[sync] differ: the error's status_code: 503 != 529" in said
+    said = list(disagreements([by_run["error-404-endpoint", "sync"], overloaded]))
+    assert said[0] == "error-404-endpoint: rest[sync] and rest[sync] differ: NotFoundError != OverloadedError"
+    said = list(disagreements([stop, overloaded]))
+    assert said == ["finish-stop: rest[sync] and rest[sync] differ: a result != OverloadedError"]
+    said = list(disagreements([by_run["stream-truncated", "stream"], by_run["stream-empty-body", "async-stream"]]))
+    assert any("the error's partial: choices[0].message.content: 'A B' != None" in line for line in said)
+
+
+def test_a_disagreement_is_looked_for_between_backends_and_between_modes(
+    outcomes: Mapping[str, list[Outcome]],
+) -> None:
+    told = [one for name in ("rest", "mlflow") for one in outcomes[name] if one.case == "finish-stop"]
+    other = next(one for one in outcomes["rest"] if one.case == "finish-length")
+    told[1] = msgspec.structs.replace(told[1], result=other.result)
+    said = list(all_disagreements(told, load_cases()))
+    assert [line.partition(" differ")[0] for line in said] == [
+        "finish-stop: rest[sync] and rest[async]",
+        "finish-stop: rest[async] and rest[stream]",
+        "finish-stop: rest[async] and rest[async-stream]",
+        "finish-stop: rest[async] and mlflow[async]",
+    ]
+
+
+def test_the_loss_list_counts_a_case_once_however_often_it_is_asked(outcomes: Mapping[str, list[Outcome]]) -> None:
+    for of_backend in outcomes.values():
+        alone = loss_list(one for one in of_backend if one.mode == "sync")
+        both = loss_list(one for one in of_backend if one.mode in ("sync", "async"))
+        calls = {one.client_call for one in of_backend if one.mode == "sync"}
+        assert tuple(loss for loss in both.lost if loss.client_call in calls) == alone.lost
+        assert loss_list(of_backend) == both
+        assert loss_list(one for one in of_backend if one.mode in ("stream", "async-stream")).lost == ()
 
 
 def test_raw_http_loses_nothing(outcomes: Mapping[str, list[Outcome]]) -> None:

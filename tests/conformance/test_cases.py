@@ -14,8 +14,11 @@ import pytest
 import isochat
 from isochat import errors
 from isochat.parameters import ALIASES, PARAMETERS, NotCarried
-from isochat_conformance.case import APIS, CaseError, ExpectedError, exchanges, load_cases, read_cases
+from isochat_conformance.case import APIS, CaseError, exchanges, load_cases, read_cases
 from isochat_conformance.engine import TOKEN
+from isochat_conformance.expectation import ExpectedChunks, ExpectedError, ExpectedMeta
+from isochat_conformance.modes import MODES
+from isochat_conformance.served import ServerStream
 
 CASES = load_cases()
 # What never varies in an answer: it is the assistant's, and its tool calls are functions. `wire` keeps what a block
@@ -24,7 +27,7 @@ _CONSTANT = {"Message.role", "ToolCall.type", "Choice.raw_finish_reason", "ChatR
 
 
 def test_there_are_many_and_each_says_what_it_proves_and_where_it_comes_from() -> None:
-    assert len(CASES) >= 250
+    assert len(CASES) >= 430
     for case in CASES:
         assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", case.id), case.id
         assert len(case.doc) >= 20, case.id
@@ -37,11 +40,44 @@ def test_both_apis_are_carried_and_one_of_them_is_refused_often() -> None:
     assert carried["chat-completions"] > carried["responses"] > 50
 
 
-def test_every_recorded_payload_that_is_an_answer_or_an_error_is_a_case() -> None:
-    """Shapes collected from recordings, fixtures and runs, numbered; the missing numbers are streams, and 36 an
-    endpoint's description."""
-    named = {int(number) for case in CASES for number in re.findall(r"payload fact (\d\d)", case.source)}
-    assert named >= {3, 4, 5, 6, 7, 9, 10, 12, 13, 20, 21, 22, 23, *range(25, 36)}
+def test_every_recorded_payload_is_a_case() -> None:
+    """Shapes collected from recordings, fixtures and runs, numbered; 36 is an endpoint's description."""
+    named = {int(number) for case in CASES for number in re.findall(r"payload facts? (\d\d)", case.source)}
+    assert named >= set(range(1, 36))
+    streamed = {
+        int(number) for case in CASES if case.stream for number in re.findall(r"payload fact (\d\d)", case.source)
+    }
+    assert streamed >= {1, 2, 8, 11, *range(14, 20), 24}
+
+
+def test_many_cases_are_streamed_and_most_of_the_answers_in_all_four_modes() -> None:
+    modes = Counter(case.modes for case in CASES)
+    assert sum(bool(case.stream) for case in CASES) >= 300
+    assert modes[MODES] >= 250
+    assert modes[("stream", "async-stream")] >= 60
+    for api in APIS:
+        assert sum(api in case.stream for case in CASES) >= 150
+
+
+def test_a_refusal_by_its_status_is_the_same_whether_a_stream_was_asked_for_or_not() -> None:
+    refused = [case for case in CASES if case.reply and all(r.status >= 400 for r in case.reply.values())]
+    assert len(refused) >= 60
+    assert all(case.modes == MODES for case in refused)
+
+
+def test_streams_are_told_in_every_framing_end_and_split() -> None:
+    streams = [stream for case in CASES for stream in case.stream.values()]
+    for field, known in (
+        ("framing", {"chunked", "content-length", "close"}),
+        ("end", {"clean", "cut"}),
+        ("split", {"events", "bytes"}),
+    ):
+        assert {getattr(stream, field) for stream in streams} >= known
+
+
+def test_no_id_reads_as_another_case_in_a_mode() -> None:
+    ids = [f"{case.id}-{mode}" for case in CASES for mode in case.modes]
+    assert len(set(ids)) == len(ids)
 
 
 def test_every_parameter_is_asked_on_every_api_and_carried_by_those_that_have_it() -> None:
@@ -61,11 +97,11 @@ def test_every_parameter_is_asked_on_every_api_and_carried_by_those_that_have_it
 
 
 def test_no_two_cases_share_both_request_and_reply() -> None:
-    seen: dict[tuple[str, bytes], str] = {}
+    seen: dict[tuple[Any, bytes], str] = {}
     for case in CASES:
-        for api, exchange in exchanges(case).items():
-            other = seen.setdefault((api, exchange), case.id)
-            assert other == case.id, f"{case.id} and {other} are the same exchange on {api}"
+        for where, exchange in exchanges(case).items():
+            other = seen.setdefault((where, exchange), case.id)
+            assert other == case.id, f"{case.id} and {other} are the same exchange, {where}"
 
 
 def test_no_two_cases_have_one_doc() -> None:
@@ -87,7 +123,11 @@ def test_what_depends_on_reply_or_api_is_asserted_by_at_least_two_cases() -> Non
     for case in CASES:
         expect = case.expect
         asserted["raw_finish_reasons"] += bool(expect.raw_finish_reasons)
-        for name in ("request_id", "served_model", "warnings"):
+        asserted["stream_error"] += bool(expect.stream_error)
+        for api in APIS:
+            for name in ExpectedChunks.__struct_fields__:
+                asserted[f"chunks.{name}"] += bool(getattr(expect.chunks.get(api), name, None))
+        for name in ExpectedMeta.__struct_fields__:
             asserted[name] += bool(getattr(expect.meta, name))
         for name in ExpectedError.__struct_fields__:
             asserted[f"error.{name}"] += bool(expect.error is not None and getattr(expect.error, name))
@@ -100,7 +140,7 @@ def test_every_class_of_a_status_error_has_a_case() -> None:
         name for name, cls in vars(errors).items() if isinstance(cls, type) and issubclass(cls, errors.StatusError)
     }
     assert classes <= raised
-    assert "BadResponseError" in raised
+    assert raised >= {"BadResponseError", "StreamTruncatedError", "StreamFailedError"}
 
 
 def test_the_token_that_a_case_echoes_is_the_one_that_is_sent() -> None:
@@ -138,7 +178,14 @@ def test_a_good_case_is_read() -> None:
         ({"carried_by": ["responses", "chat-completions"]}, "wire must be given for exactly the APIs"),
         ({"served_on": ["invocations"]}, "no path that speaks responses"),
         ({"served_on": ["responses", "invocations"]}, "speaks no API of carried_by"),
-        ({"reply": {}}, "reply must be given for exactly the APIs"),
+        ({"reply": {}}, "there must be a reply, a stream or both"),
+        ({"reply": {"chat-completions": {"text": ""}}}, "reply must be given for exactly the APIs"),
+        ({"stream": {"chat-completions": {"events": []}}}, "stream must be given for exactly the APIs"),
+        ({"stream": {"responses": {"events": [1]}}}, "got `int` - at `$[0].stream[...].events[0]`"),
+        ({"stream": {"responses": {"events": [], "end": "soon"}}}, "Invalid enum value 'soon'"),
+        ({"wire": {"responses": {"body": {}, "usage": "never"}}}, "Invalid enum value 'never'"),
+        ({"expect": {"result": {}, "chunks": {"responses": {}}}}, "for a case that is streamed"),
+        ({"expect": {"error": ERROR, "stream_error": ERROR}}, "stream_error is for a case of all modes"),
         ({"reply": {"responses": {}}}, "either json or text"),
         ({"reply": {"responses": {"text": "", "json": None}}}, "either json or text"),
         ({"expect": {}}, "either result or error"),
@@ -154,6 +201,18 @@ def test_a_case_that_is_not_well_formed_is_refused(change: dict[str, Any], said:
         read_cases(json.dumps([{**GOOD, **change}]), "f.json")
     assert str(caught.value).startswith("f.json: ")
     assert said in str(caught.value)
+
+
+def test_an_event_is_sent_as_data_and_a_text_as_it_stands() -> None:
+    stream = ServerStream(events=[{"a": "é"}, ": ping\r\r", "data: \udcff\n\n", {"type": "ping"}, "[DONE]", {"b": 1}])
+    assert (
+        stream.body()
+        == b'data: {"a":"\xc3\xa9"}\n\n: ping\r\rdata: \xff\n\ndata: {"type":"ping"}\n\n[DONE]data: {"b":1}\n\n'
+    )
+    assert len(stream.pieces()) == 6
+    assert stream.told() == [{"a": "é"}]
+    single = ServerStream(events=[{"a": 1}], split="bytes")
+    assert (set(map(len, single.pieces())), single.body()) == ({1}, b'data: {"a":1}\n\n')
 
 
 @pytest.mark.parametrize(

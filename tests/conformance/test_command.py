@@ -21,6 +21,7 @@ from isochat_conformance.case import load_cases
 from isochat_conformance.conformance_command import conformance
 from isochat_conformance.conformance_report import as_json_document, print_report
 from isochat_conformance.engine import Bench, Outcome
+from isochat_conformance.modes import MODES
 
 CASES = {case.id: case for case in load_cases()}
 
@@ -35,7 +36,7 @@ class Unlucky(Rest):
 @pytest.fixture(scope="module")
 def failed() -> Iterator[list[Outcome]]:
     with Bench() as bench:
-        yield bench.run_all(Unlucky, [CASES["messages-string"], CASES["error-503"]])
+        yield bench.run_all(Unlucky, [CASES["messages-string"], CASES["error-503"]], ["sync", "stream"])
 
 
 def isochat(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -55,9 +56,14 @@ def test_a_passing_backend_exits_0_with_nothing_on_stderr() -> None:
     done = isochat("conformance", "rest")
     assert (done.returncode, done.stderr) == (0, "")
     elsewhere = [case.id for case in CASES.values() if case.not_applicable("invocations")]
-    assert done.stdout.splitlines()[-1].startswith(f"rest conforms: {len(CASES) - len(elsewhere)} cases in ")
+    assert done.stdout.splitlines()[-1].startswith(f"rest conforms: {len(CASES) - len(elsewhere)} cases in 4 modes, ")
     assert f"Not applicable, {len(elsewhere)} cases: the endpoint answers on responses alone" in done.stdout
     assert ", ".join(elsewhere) in done.stdout
+    rows = [line.split() for line in done.stdout.splitlines()]
+    for mode in MODES:
+        asked = sum(mode in case.modes for case in CASES.values())
+        aside = sum(mode in case.modes for case in CASES.values() if case.id in elsewhere)
+        assert [mode, str(asked - aside), str(aside)] == next(row for row in rows if row[:1] == [mode])
     assert "\x1b" not in done.stdout
 
 
@@ -66,17 +72,22 @@ def test_json_is_one_document_with_every_case_and_the_loss_list() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     told = json.loads(done.stdout)
     assert (told["backend"], told["api"], told["failed"]) == ("databricks-sdk", "chat-completions", 0)
-    assert [case["id"] for case in told["cases"]] == list(CASES)
+    runs = [(case.id, mode) for case in CASES.values() for mode in case.modes]
+    assert [(case["id"], case["mode"]) for case in told["cases"]] == runs
+    assert sum(counts["passed"] for counts in told["modes"].values()) == told["passed"]
+    assert list(told["modes"]) == list(MODES)
     assert any(loss["field"] == "choices[].finish_reason" for loss in told["losses"]["lost"])
 
 
 def test_cases_can_be_chosen_by_id() -> None:
-    done = isochat("conformance", "openai-responses", "--json", "--case", "param-stop-text", "--case", "finish-stop")
+    chosen = ("--case", "param-stop-text", "--case", "finish-stop", "--mode", "async")
+    done = isochat("conformance", "openai-responses", "--json", *chosen)
     told = json.loads(done.stdout)
-    assert [(case["id"], case["carried"]) for case in told["cases"]] == [
-        ("param-stop-text", False),
-        ("finish-stop", True),
+    assert [(case["id"], case["mode"], case["carried"]) for case in told["cases"]] == [
+        ("param-stop-text", "async", False),
+        ("finish-stop", "async", True),
     ]
+    assert told["modes"] == {"async": {"passed": 2, "failed": 0, "refused": 1, "not_applicable": 0}}
 
 
 @pytest.mark.parametrize(
@@ -84,6 +95,8 @@ def test_cases_can_be_chosen_by_id() -> None:
     [
         (("nonsense",), "there is no backend 'nonsense'"),
         (("rest", "--case", "finish-stopp"), "did you mean finish-stop"),
+        (("rest", "--mode", "folded"), "'folded' is not one of"),
+        (("rest", "--case", "stream-no-role", "--mode", "sync"), "none of these cases is asked in sync"),
         ((), "Missing argument"),
     ],
 )
@@ -110,13 +123,16 @@ def test_a_failure_is_told_with_its_doc_and_findings(failed: list[Outcome]) -> N
     assert "FAIL messages-string" in told
     assert "A string is one user message." in told
     assert "- in the body on the wire, messages is [], expected" in told
-    assert told.rstrip().splitlines()[-1].startswith("rest fails 2 of 2 cases")
+    assert told.count("FAIL messages-string  in sync") == 1
+    assert "FAIL error-503  in sync" in told
+    assert told.rstrip().splitlines()[-1].startswith("rest fails 2 of 2 cases in 2 modes")
 
 
 def test_a_failure_in_json_has_its_findings(failed: list[Outcome]) -> None:
     document = as_json_document("rest", failed)
-    assert (document["passed"], document["failed"]) == (0, 2)
-    assert all(case["findings"] for case in document["cases"])
+    assert (document["passed"], document["failed"]) == (2, 2)  # it is unlucky in plain calls alone
+    assert document["modes"]["sync"]["failed"] == document["modes"]["stream"]["passed"] == 2
+    assert all(case["findings"] for case in document["cases"] if case["mode"] == "sync")
     json.dumps(document)
 
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import http.client
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 
-from isochat import Backend, Reply, Request
+from isochat import Backend, ChatError, Reply, Request, UnsupportedParameterError
+from isochat.backend import StreamReply
+from isochat.transport.async_wire import AsyncWire
 from isochat.transport.wire import Wire
 from isochat_adapters.databricks_sdk import DatabricksSDK
 from isochat_adapters.mlflow_deployments import MlflowDeployments
@@ -26,15 +28,16 @@ from isochat_adapters.rest import Rest
 from isochat_conformance import BackendConformance
 from isochat_conformance.case import load_cases
 from isochat_conformance.engine import Bench
+from isochat_conformance.modes import MODES, Mode
 
-DEFECTS: list[tuple[type[Backend], str, str]] = []
+DEFECTS: list[tuple[type[Backend], str, str, Mode]] = []
 
 
-def defect(case: str, said: str) -> Callable[[type[Backend]], type[Backend]]:
-    """Enlist a defective backend with the one case that must fail, and words of its finding."""
+def defect(case: str, said: str, mode: Mode = "sync") -> Callable[[type[Backend]], type[Backend]]:
+    """Enlist a defective backend with the one case that must fail, words of its finding, and the mode it lives in."""
 
     def enlist(backend: type[Backend]) -> type[Backend]:
-        DEFECTS.append((backend, case, said))
+        DEFECTS.append((backend, case, said, mode))
         return backend
 
     return enlist
@@ -321,6 +324,212 @@ def trip() -> Any:
     raise KeyError("content")
 
 
+# -------------------------------------------------------------------------------- on an event loop
+
+
+@defect("param-top-p", "top_p is absent, expected 0.9", "async")
+class DropsTopPOnALoop(OpenAIChat):
+    async def acomplete(self, request: Request, wire: AsyncWire) -> Reply:
+        kept = {name: value for name, value in request.body.items() if name != "top_p"}
+        return await super().acomplete(with_body(request, kept), wire)
+
+
+@defect("answer-response-headers-case", "meta.request_id is null", "async")
+class ReadsHeadersByCaseOnALoop(Rest):
+    async def acomplete(self, request: Request, wire: AsyncWire) -> Reply:
+        reply = await super().acomplete(request, wire)
+        kept = [(name, value) for name, value in reply.headers if name != "X-Request-ID"]
+        return msgspec.structs.replace(reply, headers=kept)
+
+
+@defect("finish-length", "meta.native cannot be read", "async")
+class ItsAsyncClientTrips(OpenAIResponses):
+    async def acomplete(self, request: Request, wire: AsyncWire) -> Reply:
+        reply = await super().acomplete(request, wire)
+        cut_off = json.loads(reply.body).get("id") == "finish-length" if reply.status == 200 and reply.body else False
+        return msgspec.structs.replace(reply, native=trip) if cut_off else reply
+
+
+@defect("stream-responses-parameters", "stream_options is", "async-stream")
+class AsksResponsesForUsage(OpenAIResponses):
+    async def astream(self, request: Request, wire: AsyncWire) -> None:
+        body = dict(request.body)
+        if (body.get("max_output_tokens"), body.get("temperature")) == (5, 0.5):
+            body["stream_options"] = {"include_usage": True}
+        await super().astream(with_body(request, body), wire)
+
+
+# -------------------------------------------------------------------------------- whole or as a stream
+
+
+@defect("param-presence-penalty", "stream is absent, expected true", "stream")
+class FoldsAPlainCall(Rest):
+    """Hands out a plain call as if it had been streamed; here where nothing but a presence_penalty is given."""
+
+    def stream(self, request: Request, wire: Wire) -> Any:
+        if request.body.keys() != {"messages", "presence_penalty", "stream_options"}:
+            return super().stream(request, wire)
+        wire.streaming = False
+        return super().complete(request, wire)
+
+
+@defect("param-frequency-penalty", "stream is true, expected absent")
+class FoldsAStream(Rest):
+    def complete(self, request: Request, wire: Wire) -> Reply:
+        more = {"stream": True} if request.body.keys() == {"messages", "frequency_penalty"} else {}
+        return super().complete(with_body(request, {**request.body, **more}), wire)
+
+
+@defect("param-logit-bias", "stream_options is absent, expected", "stream")
+class AsksForNoUsage(MlflowDeployments):
+    def stream(self, request: Request, wire: Wire) -> None:
+        choosy = request.body.keys() == {"messages", "logit_bias", "stream_options"}
+        kept = {name: v for name, v in request.body.items() if not choosy or name != "stream_options"}
+        super().stream(with_body(request, kept), wire)
+
+
+# -------------------------------------------------------------------------------- what a stream brings
+
+
+class _Tampered:
+    """The body of a stream, all of it changed at once."""
+
+    def __init__(self, source: Any, change: Callable[[bytes], bytes]) -> None:
+        self._source = source
+        self._change = change
+        self._pieces: list[bytes] | None = None
+        self._broken: Exception | None = None
+        self.delimited = source.delimited
+
+    def read1(self) -> bytes:
+        if self._pieces is None:
+            read = []
+            try:
+                while piece := self._source.read1():
+                    read.append(piece)
+            except ChatError as error:
+                self._broken = error
+            self._pieces = [self._change(b"".join(read))]
+        if self._pieces:
+            return self._pieces.pop() or self.read1()
+        if self._broken is not None:
+            raise self._broken
+        return b""
+
+    def close(self) -> None:
+        self._source.close()
+
+
+class ChangesTheStream(Rest):
+    """Reads to the end, changes what it has read, and hands it over."""
+
+    def stream(self, request: Request, wire: Wire) -> None:
+        super().stream(request, wire)
+        if wire.incoming is not None:
+            wire.incoming = _Tampered(wire.incoming, self.change)  # type: ignore[assignment]
+
+    def change(self, data: bytes) -> bytes:
+        return data
+
+
+def data_of(event: bytes) -> Any:
+    try:
+        return json.loads(event.removeprefix(b"data: "))
+    except ValueError:
+        return None
+
+
+@defect("stream-usage-last-chunk", "usage is absent, expected", "stream")
+class DropsTheLastChunk(ChangesTheStream):
+    def change(self, data: bytes) -> bytes:
+        finish = b'"delta":{"content":""},"finish_reason":"stop"}]}\n\n'
+        before, said, after = data.partition(finish)
+        return before + said if said and data.count(b'"usage"') == 1 and b"[DONE]" not in after else data
+
+
+@defect("stream-done-alone", "StreamTruncatedError expected; the call returned", "stream")
+class TakesDoneForCompletion(ChangesTheStream):
+    def change(self, data: bytes) -> bytes:
+        done = b"data: [DONE]"
+        if (
+            done not in data
+            or b'"choices":[{' not in data
+            or data.count(b'"finish_reason":null') != data.count(b"finish_")
+        ):
+            return data
+        finish = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+        return data.replace(done, finish + done)
+
+
+@defect("stream-usage-grows", "completion_tokens is 6, expected 3", "stream")
+class SumsUsage(ChangesTheStream):
+    def change(self, data: bytes) -> bytes:
+        told = [event for event in map(data_of, data.split(b"\n\n")) if isinstance(event, dict)]
+        counts = [event["usage"].get("completion_tokens") for event in told if isinstance(event.get("usage"), dict)]
+        if len(set(counts)) < 4 or None in counts:
+            return data
+        last = b'"completion_tokens":%d' % counts[-1]
+        return (b'"completion_tokens":%d' % sum(counts)).join(data.rsplit(last, 1))
+
+
+@defect("stream-reasoning-only", "reasoning_content is absent", "stream")
+class GluesReasoningIntoTheText(ChangesTheStream):
+    def change(self, data: bytes) -> bytes:
+        alone = b'"stream-' in data and b'"delta":{"content"' not in data and b'"finish_reason":"length"' in data
+        return data.replace(b'"reasoning_content"', b'"content"') if alone else data
+
+
+@defect("stream-reasoning-two-signatures", "isochat_parts[1].signature is absent", "stream")
+class LosesTheSecondSignature(ChangesTheStream):
+    def change(self, data: bytes) -> bytes:
+        return data.replace(b',"signature":"sig-2"', b"")
+
+
+@defect("stream-error-nested", "StreamTruncatedError was raised", "stream")
+class HidesAProvidersError(ChangesTheStream):
+    def change(self, data: bytes) -> bytes:
+        events = data.split(b"\n\n")
+        return b"\n\n".join(event for event in events if b"external_model_message" not in event)
+
+
+@defect("stream-line-separators", "is not JSON", "stream")
+class BreaksEventsByUnicode(ChangesTheStream):
+    def change(self, data: bytes) -> bytes:
+        return data.replace("\u2029".encode(), b"\n") if b"stream-" in data else data
+
+
+@defect("stream-tool-call-index-zero-for-all", "tool_calls is", "stream")
+class TakesOneIndexForOneCall(ChangesTheStream):
+    def change(self, data: bytes) -> bytes:
+        if data.count(b'"index":0,"id":"call_2"') != 1 or b'"index":1' in data:
+            return data
+        return data.replace(
+            b'"index":0,"id":"call_2","type":"function","function":{"name":"b",', b'"index":0,"function":{'
+        )
+
+
+@defect("stream-after-done", "a result expected", "stream")
+class ReadsBeyondTheEnd(ChangesTheStream):
+    def change(self, data: bytes) -> bytes:
+        before, _, after = data.partition(b"data: [DONE]\n\n")
+        return before + after if after.startswith(b'data: {"id"') else data
+
+
+@defect("stream-one-choice-unfinished", "StreamTruncatedError expected", "stream")
+class TakesOneFinishForAll(ChangesTheStream):
+    def change(self, data: bytes) -> bytes:
+        second, first = b'"choices":[{"index":1', b'"choices":[{"index":0'
+        one_left = data.count(second) == 1 and data.count(b'"finish_reason":"') == 1
+        return data.replace(second, first) if one_left else data
+
+
+@defect("stream-chat-agent-close", "StreamTruncatedError expected; the call returned", "stream")
+class TrustsEveryEnd(ChangesTheStream):
+    def change(self, data: bytes) -> bytes:
+        half = b'"delta":{"role":"assistant","content":"Half","id":"m1"}}\n\n'
+        return data + b"data: [DONE]\n\n" if data.endswith(half) else data
+
+
 # -------------------------------------------------------------------------------- the judgement
 
 
@@ -330,29 +539,82 @@ def bench() -> Iterator[Bench]:
         yield running
 
 
-def test_there_are_enough_defects_of_each_adapter() -> None:
-    assert len({case for _, case, _ in DEFECTS}) == len(DEFECTS) >= 20
+def test_there_are_enough_defects_of_each_adapter_and_in_each_mode() -> None:
+    assert len({(case, mode) for _, case, _, mode in DEFECTS}) == len(DEFECTS) >= 40
     for adapter in (Rest, OpenAIChat, OpenAIResponses, MlflowDeployments, DatabricksSDK):
-        assert any(issubclass(backend, adapter) for backend, _, _ in DEFECTS)
+        assert any(issubclass(backend, adapter) for backend, _, _, _ in DEFECTS)
+    assert {mode for _, _, _, mode in DEFECTS} == set(MODES)
 
 
-@pytest.mark.parametrize(("backend", "case", "said"), DEFECTS, ids=[backend.__name__ for backend, _, _ in DEFECTS])
+@pytest.mark.parametrize(
+    ("backend", "case", "said", "mode"), DEFECTS, ids=[backend.__name__ for backend, _, _, _ in DEFECTS]
+)
 def test_a_defect_fails_the_case_named_for_it_and_no_other(
-    backend: type[Backend], case: str, said: str, bench: Bench
+    backend: type[Backend], case: str, said: str, mode: Mode, bench: Bench
 ) -> None:
-    failed = {outcome.case: outcome.findings for outcome in bench.run_all(backend, load_cases()) if not outcome.passed}
+    outcomes = bench.run_all(backend, load_cases(), [mode])
+    failed = {outcome.case: outcome.findings for outcome in outcomes if not outcome.passed}
     assert list(failed) == [case], failed
     assert any(said in finding for finding in failed[case]), failed[case]
+
+
+class WaitsForTheEnd(Rest):
+    """Streams, in form: nothing is handed out before all of it has come."""
+
+    async def astream(self, request: Request, wire: AsyncWire) -> Any:
+        await super().astream(request, wire)
+        source, wire.incoming = wire.incoming, None
+        if source is None:
+            return None
+        read = []
+        while piece := await source.read1():
+            read.append(piece)
+        status = wire.status or 0
+        return StreamReply(status=status, headers=wire.headers, pieces=each_later(read), client_call=wire.client_call)
+
+
+async def each_later(pieces: list[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+
+
+def test_chunks_that_are_held_back_are_noticed_by_lock_step_alone(bench: Bench) -> None:
+    answers = [case for case in load_cases() if case.id in ("stream-words", "finish-stop", "error-503")]
+    assert all(outcome.passed for outcome in bench.run_all(ChangesTheStream, answers, ["stream"]))
+    assert bench.walk_in_lock_step(ChangesTheStream, "stream", patience=0.5) == [
+        "chunk 1 was held back until more had come; hand each out as soon as it is there"
+    ]
+
+
+def test_a_call_that_waits_for_its_stream_to_end_is_noticed_on_a_loop(bench: Bench) -> None:
+    assert bench.walk_in_lock_step(WaitsForTheEnd, "async-stream", patience=0.5) == [
+        "the call returned no stream until the first event had come; the status was known before"
+    ]
+
+
+class HasNoStreaming(Rest):
+    capabilities = msgspec.structs.replace(Rest.capabilities, streaming=False)
+
+
+def test_a_backend_without_streaming_is_held_to_its_refusal(bench: Bench) -> None:
+    cases = [case for case in load_cases() if case.id in ("stream-words", "finish-stop", "param-n")]
+    outcomes = bench.run_all(HasNoStreaming, cases, ["stream", "async-stream"])
+    assert len(outcomes) == 6
+    assert all(outcome.passed and not outcome.carried for outcome in outcomes)
+    for outcome in outcomes:
+        assert type(outcome.error) is UnsupportedParameterError
+    assert bench.walk_in_lock_step(HasNoStreaming, "stream") == []
+    assert bench.walk_in_lock_step(HasNoStreaming, "async-stream") == []
 
 
 # -------------------------------------------------------------------------------- the pytest class
 
 
-def run_case(suite: type[BackendConformance], name: str) -> None:
+def run_case(suite: type[BackendConformance], name: str, mode: Mode = "sync") -> None:
     case = next(case for case in load_cases() if case.id == name)
     suite.setup_class()
     try:
-        suite().test_case(case)
+        suite().test_case(case, mode)
     finally:
         suite.teardown_class()
 
@@ -382,8 +644,38 @@ def test_a_gap_that_has_begun_to_pass_fails() -> None:
         run_case(SuiteOfStripperWithGap, "finish-stop")
 
 
+class SuiteWithAGapInOneMode(SuiteOfStripper):
+    gaps: ClassVar[Mapping[str, str]] = {"answer-whitespace[sync]": "never: it strips where it waits"}
+
+
+def test_a_gap_may_be_of_one_mode_alone() -> None:
+    with pytest.raises(pytest.xfail.Exception, match="it strips where it waits"):
+        run_case(SuiteWithAGapInOneMode, "answer-whitespace")
+    run_case(SuiteWithAGapInOneMode, "answer-whitespace", "stream")  # no gap there, and passes
+    SuiteWithAGapInOneMode().test_gaps_are_known_cases_with_a_reason()
+
+
+def test_chunks_held_back_fail_the_suite(monkeypatch: pytest.MonkeyPatch) -> None:
+    suite = type("Suite", (BackendConformance,), {"backend": ChangesTheStream})
+    monkeypatch.setattr(Bench.walk_in_lock_step, "__defaults__", (0.5,))
+    suite.setup_class()
+    try:
+        with pytest.raises(pytest.fail.Exception, match="chunk 1 was held back"):
+            suite().test_chunks_are_never_held_back("stream")
+        suite().test_chunks_are_never_held_back("async-stream")
+    finally:
+        suite.teardown_class()
+
+
 @pytest.mark.parametrize(
-    ("gaps", "said"), [({"no-such-case": "why"}, "do not exist"), ({"finish-stop": " "}, "without a reason")]
+    ("gaps", "said"),
+    [
+        ({"no-such-case": "why"}, "do not exist"),
+        ({"usage-null[folded]": "why"}, "do not exist"),
+        ({"stream-words-of-old[sync]": "why"}, "do not exist"),
+        ({"stream-no-role[sync]": "it has no plain reply"}, "do not exist"),
+        ({"finish-stop": " "}, "without a reason"),
+    ],
 )
 def test_gaps_are_checked(gaps: Mapping[str, str], said: str) -> None:
     suite = type("Suite", (SuiteOfStripper,), {"gaps": gaps})
@@ -391,7 +683,8 @@ def test_gaps_are_checked(gaps: Mapping[str, str], said: str) -> None:
         suite().test_gaps_are_known_cases_with_a_reason()
 
 
-def test_the_suite_cannot_be_hollowed_out() -> None:
-    suite = type("Suite", (SuiteOfStripper,), {"test_case": lambda self: None})
+@pytest.mark.parametrize("test", ["test_case", "test_chunks_are_never_held_back"])
+def test_the_suite_cannot_be_hollowed_out(test: str) -> None:
+    suite = type("Suite", (SuiteOfStripper,), {test: lambda self: None})
     with pytest.raises(AssertionError, match="overridden"):
         suite().test_the_suite_is_whole()

@@ -78,6 +78,16 @@ def test_params_of_a_target_are_defaults(workspace: Workspace, write: Any) -> No
     assert body == {"max_tokens": 3, "temperature": 0.1}
 
 
+@pytest.mark.parametrize("first", ["max_tokens", "max_completion_tokens"])
+def test_unset_takes_nothing_from_what_the_call_says_by_the_other_name(workspace: Workspace, first: str) -> None:
+    other = {"max_tokens": "max_completion_tokens"}.get(first, "max_tokens")
+    with isochat.Client("rest", endpoint="scripted", host=workspace.url, token=workspace.token) as client:
+        client.chat("Hi", **{first: 3, other: isochat.UNSET})
+        client.chat("Hi", **{other: isochat.UNSET, first: 3})
+
+    assert [request.json()["max_tokens"] for request in workspace.requests] == [3, 3]
+
+
 def test_call_options_of_a_target(workspace: Workspace, write: Any) -> None:
     file = write(
         f"""

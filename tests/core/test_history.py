@@ -76,7 +76,7 @@ def test_reasoning_of_the_responses_api_goes_back_to_it_and_not_to_chat():
     message = responses_answer(ITEM, said("So.")).to_message()
     left_out = []
 
-    items = for_responses([message], refuse, refuse)
+    items = for_responses([message], refuse, refuse, refuse)
     chat = for_chat_completions([message], left_out.append, refuse)
 
     assert items == [ITEM, {"role": "assistant", "content": [{"type": "output_text", "text": "So."}]}]
@@ -89,7 +89,7 @@ def test_reasoning_of_a_chat_endpoint_goes_back_to_it_and_not_to_responses():
     left_out = []
 
     chat = for_chat_completions([message], refuse, refuse)
-    items = for_responses([message], refuse, left_out.append)
+    items = for_responses([message], refuse, left_out.append, refuse)
 
     assert chat == [message]
     assert items == [{"role": "assistant", "content": [{"type": "output_text", "text": "So."}]}]
@@ -105,7 +105,7 @@ def test_tool_calls_and_their_results_become_items():
 
     left_out = []
 
-    assert for_responses(history, refuse, left_out.append) == [
+    assert for_responses(history, refuse, left_out.append, refuse) == [
         {"role": "user", "content": "Weather?"},
         {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "c1", "output": "12 C"},
@@ -120,7 +120,7 @@ def test_what_has_no_item_is_told():
         {"role": "user", "content": [{**TEXT, "cache_control": {"type": "ephemeral"}}]},
     ]
 
-    for_responses(history, lambda what, why: told.append(what), refuse)
+    for_responses(history, lambda what, why: told.append(what), refuse, refuse)
 
     assert told == [
         "messages[0].name",
@@ -216,7 +216,7 @@ def test_citations_that_the_next_api_cannot_take_back_are_told():
     cited = chat_answer(content=[{**TEXT, "citations": [{"type": "char_location"}]}]).to_message()
     left_out = []
 
-    for_responses([cited], refuse, left_out.append)
+    for_responses([cited], refuse, left_out.append, refuse)
 
     assert left_out == ["messages[0].content[0].citations"]
 
@@ -235,7 +235,7 @@ def written(*texts):
 def test_an_agents_turn_goes_back_in_its_order():
     answer = responses_answer(ITEM, said("Let me look."), ASKED, TOLD, NEXT, said("12 C."), said("Cold."))
 
-    items = for_responses([answer.to_message()], refuse, refuse)
+    items = for_responses([answer.to_message()], refuse, refuse, refuse)
 
     assert items == [ITEM, written("Let me look."), ASKED, TOLD, NEXT, written("12 C.", "Cold.")]
 
@@ -243,7 +243,7 @@ def test_an_agents_turn_goes_back_in_its_order():
 def test_a_refusal_beside_items_comes_last():
     message = {"role": "assistant", "content": [TEXT, ITEM], "refusal": "No."}
 
-    items = for_responses([message], refuse, refuse)
+    items = for_responses([message], refuse, refuse, refuse)
 
     assert items == [written("So."), ITEM, {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}]
 
@@ -305,8 +305,20 @@ def test_what_is_left_of_a_question_is_asked():
         ("responses", {"role": "assistant", "content": [SIGNED]}, 1),
         ("responses", {"role": "assistant", "content": [IMAGE]}, 1),
         ("responses", {"role": "assistant", "content": None}, 0),
+        ("chat-completions", {"role": "assistant", "content": None, "tool_calls": []}, 0),
+        ("chat-completions", {"role": "assistant", "content": []}, 0),
+        ("responses", {"role": "assistant", "content": [ITEM]}, 1),
     ],
-    ids=["a reasoning item", "an item of an agent", "signed reasoning", "an image", "nothing"],
+    ids=[
+        "a reasoning item",
+        "an item of an agent",
+        "signed reasoning",
+        "an image",
+        "nothing",
+        "nothing on chat",
+        "no blocks on chat",
+        "reasoning cut off",
+    ],
 )
 def test_an_answer_of_which_nothing_is_left_is_left_out_and_told(api, message, beside):
     request = build("e", api, [message, QUESTION], {}, {})
@@ -314,6 +326,13 @@ def test_an_answer_of_which_nothing_is_left_is_left_out_and_told(api, message, b
     assert request.body["messages" if api == "chat-completions" else "input"] == [QUESTION]
     assert len(request.warnings) == beside + 1
     assert "messages[0] (nothing else is in it)" in request.warnings[-1]
+
+
+@pytest.mark.parametrize("text", [{"content": ""}, {"content": None, "refusal": "No."}, {"content": None, "x": 1}])
+def test_an_answer_that_says_anything_stays(text):
+    message = {"role": "assistant", **text}
+
+    assert build("e", "chat-completions", [message, QUESTION], {}, {}).body["messages"] == [message, QUESTION]
 
 
 def test_a_call_stays_when_all_of_the_content_goes():
@@ -410,7 +429,7 @@ def test_the_responses_api_is_told_of_what_a_models_message_has_beside_its_conte
     message = {"role": "assistant", "content": "So.", "annotations": [NESTED], "audio": {"id": "a"}}
     left_out = []
 
-    items = for_responses([message, {**message, "annotations": [], "audio": None}], refuse, left_out.append)
+    items = for_responses([message, {**message, "annotations": [], "audio": None}], refuse, left_out.append, refuse)
 
     assert items == [{"role": "assistant", "content": "So."}] * 2
     assert left_out == ["messages[0].annotations", "messages[0].audio"]
@@ -430,7 +449,7 @@ def test_a_custom_tools_call_and_what_it_gave_become_items_of_its_own():
     ]
     left_out = []
 
-    assert for_responses(history, refuse, left_out.append)[1:] == [
+    assert for_responses(history, refuse, left_out.append, refuse)[1:] == [
         CUSTOM_ITEM,
         {"type": "function_call_output", "call_id": "c1", "output": "12 C"},
         {"type": "custom_tool_call_output", "call_id": "c2", "output": "1"},
@@ -453,7 +472,7 @@ def test_an_answered_call_of_a_custom_tool_stays_in_its_place():
     answer = responses_answer(CUSTOM_ITEM, told, said("One."))
 
     assert (answer.tool_calls, answer.finish_reason) == ((), "stop")
-    assert for_responses([answer.to_message()], refuse, refuse) == [CUSTOM_ITEM, told, written("One.")]
+    assert for_responses([answer.to_message()], refuse, refuse, refuse) == [CUSTOM_ITEM, told, written("One.")]
 
 
 def test_an_item_without_a_type_may_go_back():
@@ -470,7 +489,7 @@ def test_calls_that_reasoning_follows_keep_their_place():
     message = answer.to_message()
 
     assert [call.id for call in answer.tool_calls] == ["c1", "c2", "c3"]
-    assert for_responses([message], refuse, refuse) == [ITEM, ASKED, NEXT, other, search, last]
+    assert for_responses([message], refuse, refuse, refuse) == [ITEM, ASKED, NEXT, other, search, last]
     assert there_and_back(answer) == answer
 
 

@@ -39,6 +39,10 @@ def under_200(body: Any) -> isochat.StatusError | None:
         ({"error": {"message": LONG, "code": "c"}, "message": "outer"}, "c", LONG),
         ({"error_code": "BAD_REQUEST", "message": LONG}, "BAD_REQUEST", LONG),
         ({"detail": [{"msg": LONG}]}, None, json.dumps([{"msg": LONG}])),
+        ([{"error": {"code": 400, "message": LONG, "status": "INVALID_ARGUMENT"}}], "400", LONG),
+        ([LONG], None, LONG),
+        ({"error_code": "X", "message": json.dumps([{"error": {"code": 400, "message": LONG}}])}, "400", LONG),
+        ([LONG, LONG], None, json.dumps([LONG, LONG])),
     ],
 )
 def test_the_fuller_words_are_quoted(body: Any, code: str | None, message: str) -> None:

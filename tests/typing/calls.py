@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, assert_type
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, assert_type
 
 import isochat
+
+if TYPE_CHECKING:
+    from isochat.transport.async_wire import AsyncWire
+    from isochat.transport.wire import Wire
 
 
 def client_forms() -> None:
@@ -25,6 +29,87 @@ def call_forms(client: isochat.Client) -> None:
     history: list[Mapping[str, Any] | isochat.Message] = [isochat.Message("user"), {"role": "user", "content": ""}]
     assert_type(client.chat(history, extra_headers={"X-A": "1"}, extra_body={"a": 1}), isochat.ChatResult)
     assert_type(isochat.chat("Hi", backend="rest", endpoint="e", max_tokens=5), isochat.ChatResult)
+
+
+def stream_forms(client: isochat.Client, streaming: bool) -> None:
+    stream = client.chat("Hi", stream=True, max_tokens=5)
+    assert_type(stream, isochat.ChatStream)
+    for chunk in stream:
+        assert_type(chunk, isochat.ChatChunk)
+        assert_type(chunk.text, str)
+        assert_type(chunk.reasoning, str | None)
+        assert_type(chunk.usage, isochat.Usage | None)
+        for piece in chunk.tool_calls:
+            assert_type(piece, isochat.ToolCallChunk)
+            assert_type(piece.function.arguments, str)
+    assert_type(stream.result(), isochat.ChatResult)
+    assert_type(stream.partial, isochat.ChatResult)
+    with client.chat("Hi", stream=True, stream_options={"include_usage": False}) as left_early:
+        assert_type(left_early, isochat.ChatStream)
+        assert_type(next(left_early), isochat.ChatChunk)
+        iterator: Iterator[isochat.ChatChunk] = left_early
+        print(iterator)
+    assert_type(client.chat("Hi", stream=streaming), isochat.ChatResult | isochat.ChatStream)
+    assert_type(isochat.chat("Hi", stream=True, endpoint="e"), isochat.ChatStream)
+    assert_type(isochat.chat("Hi", stream=False, endpoint="e"), isochat.ChatResult)
+
+
+async def async_forms(streaming: bool) -> None:
+    async with isochat.Client("rest", endpoint="e") as client:
+        assert_type(client, isochat.Client)
+        assert_type(await client.achat("Hi", max_tokens=5), isochat.ChatResult)
+        assert_type(await client.achat("Hi", stream=False), isochat.ChatResult)
+        stream = await client.achat("Hi", stream=True)
+        assert_type(stream, isochat.AsyncChatStream)
+        async for chunk in stream:
+            assert_type(chunk, isochat.ChatChunk)
+        assert_type(await stream.result(), isochat.ChatResult)
+        assert_type(stream.partial, isochat.ChatResult)
+        async with await client.achat("Hi", stream=True) as left_early:
+            assert_type(left_early, isochat.AsyncChatStream)
+            iterator: AsyncIterator[isochat.ChatChunk] = left_early
+            print(iterator)
+        await stream.aclose()
+        assert_type(await client.achat("Hi", stream=streaming), isochat.ChatResult | isochat.AsyncChatStream)
+    await client.aclose()
+
+
+class Streaming(isochat.Backend):
+    """A backend with a transport of its own that does all four."""
+
+    name = "streaming"
+    capabilities = isochat.Capabilities(
+        api="chat-completions", own_transport=True, streaming=True, asynchronous="native"
+    )
+
+    def complete(self, request: isochat.Request, wire: Wire) -> isochat.Reply:
+        return isochat.Reply(status=200, headers=[], body=b"{}")
+
+    def stream(self, request: isochat.Request, wire: Wire) -> isochat.StreamReply:
+        return isochat.StreamReply(status=200, headers=[("x-request-id", "r")], pieces=iter([b"data: [DONE]\n\n"]))
+
+    async def acomplete(self, request: isochat.Request, wire: AsyncWire) -> Mapping[str, Any]:
+        return {"choices": []}
+
+    async def astream(self, request: isochat.Request, wire: AsyncWire) -> isochat.StreamReply:
+        async def pieces() -> AsyncIterator[Mapping[str, Any]]:
+            yield {"choices": []}
+
+        return isochat.StreamReply(status=200, headers=[], pieces=pieces(), delimited=False, client_call="mine.send")
+
+
+class StreamingOverTheWire(isochat.Backend):
+    """A backend that leaves the stream open on isochat's wire."""
+
+    name = "over-the-wire"
+    capabilities = isochat.Capabilities(api="chat-completions", streaming=True)
+
+    def complete(self, request: isochat.Request, wire: Wire) -> isochat.Reply:
+        body = wire.exchange("POST", "/", [], b"{}")
+        return isochat.Reply(status=wire.status or 0, headers=wire.headers, body=body)
+
+    def stream(self, request: isochat.Request, wire: Wire) -> None:
+        wire.exchange("POST", "/", [], b"{}")
 
 
 def every_parameter(client: isochat.Client, messages: list[dict[str, Any]]) -> None:
@@ -63,12 +148,23 @@ def every_parameter(client: isochat.Client, messages: list[dict[str, Any]]) -> N
 
 def wrong_calls(client: isochat.Client) -> None:
     # With --warn-unused-ignores each of these must be an error.
-    client.chat("Hi", max_token=5)  # type: ignore[call-arg]
-    client.chat("Hi", max_tokens="5")  # type: ignore[arg-type]
-    client.chat(5)  # type: ignore[arg-type]
+    client.chat("Hi", max_token=5)  # type: ignore[call-overload]
+    client.chat("Hi", max_tokens="5")  # type: ignore[call-overload]
+    client.chat(5)  # type: ignore[call-overload]
     isochat.Client(5)  # type: ignore[arg-type]
     isochat.Client(on_unsupported="perhaps")  # type: ignore[arg-type]
     client.chat("Hi").id = "2"  # type: ignore[misc]
+    client.chat("Hi", stream=1)  # type: ignore[call-overload]
+    print(client.chat("Hi", stream=True).text)  # type: ignore[attr-defined]
+    client.chat("Hi", True)  # type: ignore[call-overload]
+
+
+async def wrong_async_calls(client: isochat.Client) -> None:
+    print(client.achat("Hi").text)  # type: ignore[attr-defined]
+    async for _ in client.achat("Hi", stream=True):  # type: ignore[attr-defined]
+        pass
+    for _ in await client.achat("Hi", stream=True):  # type: ignore[attr-defined]
+        pass
 
 
 def result_forms(result: isochat.ChatResult) -> None:

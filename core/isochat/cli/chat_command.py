@@ -9,18 +9,29 @@ from typing import Any
 import click
 from rich.console import Console
 
+from isochat.cli.displays import AsJsonLines, Display, InPipe, OnTerminal, as_json_document
 from isochat.cli.options import conversation, opened, parameter_options, parameters, read_prompt, where_options
+from isochat.client import Client
+from isochat.errors import BadRequestError, ChatError
 from isochat.results import ChatResult
+from isochat.streaming.streams import ChatStream
 
 
 @click.command()
 @click.argument("prompt")
 @click.option("--backend", metavar="NAME", help="The client that carries the call; `isochat backends` lists them.")
+@click.option(
+    "--stream/--no-stream",
+    default=None,
+    help="Print the answer as it comes, or when it is whole. Without either it streams where the endpoint can; with "
+    "--json it is one document, with --json --stream a line of JSON for each chunk and one for the result.",
+)
 @where_options
 @parameter_options
 def chat(
     prompt: str,
     backend: str | None,
+    stream: bool | None,
     as_json: bool,
     debug: bool,
     system: str | None,
@@ -30,47 +41,54 @@ def chat(
     stop: tuple[str, ...],
     **where: Any,
 ) -> None:
-    """Ask PROMPT ('-' reads it from standard input)."""
+    """Ask PROMPT ('-' reads it from standard input).
+
+    On a terminal the answer appears as it comes, reasoning apart from it. In a pipe stands the text of the answer and
+    nothing else, the same bytes whether streamed or not. Ctrl-C leaves what has come.
+    """
     params = parameters(max_tokens, temperature, top_p, stop)
-    text = read_prompt(prompt)
+    messages = conversation(system, read_prompt(prompt))
     with opened(**where) as workspace, workspace.open(backend) as client:
         if workspace.config_file:
             click.echo(f"settings: {workspace.config_file}", err=True)
-        result = client.chat(conversation(system, text), **params)
+        if as_json and not stream:
+            click.echo(json.dumps(as_json_document(client.chat(messages, **params)), ensure_ascii=False))
+            return
+        display = _display(as_json, at_once=bool(stream))
+        if stream is False or not (stream or client.capabilities.streaming):
+            display.end(client.chat(messages, **params))
+        else:
+            display.end(_streamed(client, messages, params, display, asked=bool(stream)))
+
+
+def _display(as_json: bool, at_once: bool) -> Display:
     if as_json:
-        click.echo(json.dumps({**result.to_dict(), "meta": _meta(result)}, ensure_ascii=False))
-        return
-    if result.reasoning and sys.stdout.isatty():
-        Console().print(result.reasoning, style="dim italic", markup=False, highlight=False)
-    click.echo(printable(result.text) if sys.stdout.isatty() else result.text)
-    if sys.stdout.isatty():
-        Console(stderr=True).print(_footer(result), style="dim", markup=False, highlight=False)
+        return AsJsonLines()
+    return OnTerminal() if sys.stdout.isatty() else InPipe(at_once)
 
 
-def printable(text: str) -> str:
-    """``text`` without control characters: an answer must not give orders to the terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else " " for c in text)
+def _streamed(client: Client, messages: Any, params: dict[str, Any], display: Display, asked: bool) -> ChatResult:
+    try:
+        stream: ChatStream = client.chat(messages, stream=True, **params)
+    except BadRequestError as error:
+        if asked or "stream" not in error.message.lower():
+            raise
+        # Refused unread. Nobody asked for a stream: the answer is what is wanted.
+        Console(stderr=True).print("this endpoint refuses to stream: asked for the whole answer", style="dim")
+        whole: ChatResult = client.chat(messages, **params)
+        return whole
+    with stream:
+        return _followed(stream, display)
 
 
-def _footer(result: ChatResult) -> str:
-    meta, usage = result.meta, result.usage
-    facts = [meta.client_call, meta.served_model or result.model, result.finish_reason]
-    if usage is not None and usage.total_tokens is not None:
-        facts.append(f"{usage.total_tokens} tokens")
-    facts.append(f"{meta.elapsed:.2f} s")
-    return " · ".join(fact for fact in facts if fact)
-
-
-def _meta(result: ChatResult) -> dict[str, Any]:
-    meta = result.meta
-    return {
-        "backend": meta.backend,
-        "endpoint": meta.endpoint,
-        "client_call": meta.client_call,
-        "request_id": meta.request_id,
-        "served_model": meta.served_model,
-        "status_code": meta.status_code,
-        "elapsed": round(meta.elapsed, 6),
-        "attempts": meta.attempts,
-        "warnings": list(meta.warnings),
-    }
+def _followed(stream: ChatStream, display: Display) -> ChatResult:
+    try:
+        for chunk in stream:
+            display.add(chunk)
+        return stream.result()
+    except ChatError:
+        display.broken(stream.partial)
+        raise
+    except KeyboardInterrupt:
+        display.left(stream.partial)
+        raise

@@ -17,6 +17,10 @@ from isochat.plugins import command_plugins
 from isochat.version import __version__
 
 
+class _ReaderLeftError(Exception):
+    """In place of BrokenPipeError, of which click makes an exit code of its own."""
+
+
 class Commands(click.Group):
     """The command group; commands of plugins are looked up when they are first needed."""
 
@@ -27,6 +31,12 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         return self.commands.get(cmd_name) or self._of_plugins().get(cmd_name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _ReaderLeftError from error
 
     def _of_plugins(self) -> dict[str, click.Command]:
         if self._found is None:
@@ -58,7 +68,9 @@ def run() -> None:
     try:
         code: Any = isochat.main(prog_name="isochat", standalone_mode=False)
         sys.stdout.flush()
-    except (click.Abort, KeyboardInterrupt):
+    except click.Abort:  # of Ctrl-C; click has ended the line in which the ^C stands
+        code = exits.INTERRUPTED
+    except KeyboardInterrupt:
         sys.stderr.write("\n")
         code = exits.INTERRUPTED
     except click.UsageError as error:
@@ -67,8 +79,8 @@ def run() -> None:
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except BrokenPipeError:
-        # The reader has left (`isochat ... | head`): that is its good right. Nothing is left to be flushed at exit.
+    except (_ReaderLeftError, BrokenPipeError):
+        # `isochat ... | head`: that is its good right. Nothing is left to be flushed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = exits.OK
     except Exception as error:

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from isochat.config.settings import ARGUMENT, DEFAULT, ENVIRONMENT, FILE, Settings, Source
 from isochat.errors import AuthenticationError, BackendNotInstalledError, ChatError, ConfigurationError
+from isochat.redaction import Environment, Redactor, Secret, hidden, hidden_login, hidden_values
 from isochat.text_safety import check_host, check_token
 from isochat.transport.deadline import Deadline
 
@@ -45,9 +46,17 @@ class Credentials(ABC):
         """Log in again after the workspace has ``refused`` these headers; whether there are others now to try."""
         return False
 
-    def secrets(self, headers: Mapping[str, str]) -> list[str]:
-        """What must never be shown."""
-        return [value.partition(" ")[2] or value for value in headers.values()]
+    _redactor: tuple[Mapping[str, str], Redactor] | None = None
+
+    def redactor(self, headers: Mapping[str, str]) -> Redactor:
+        """Blanks what must never be shown: whatever is secret in ``headers``, and behind them."""
+        kept = self._redactor
+        if kept is None or kept[0] != headers:
+            kept = self._redactor = (headers, Redactor(self._secrets(headers)))
+        return kept[1]
+
+    def _secrets(self, headers: Mapping[str, str]) -> Iterator[str]:
+        return (Secret(value.partition(" ")[2] or value) for value in headers.values())
 
 
 class StaticToken(Credentials):
@@ -55,12 +64,12 @@ class StaticToken(Credentials):
 
     def __init__(self, host: str, token: str, scheme: str = "bearer") -> None:
         self._host = host
-        self._token = token
+        token = self._token = Secret(token)
         if scheme == "basic":
             # What `curl -u token:$DATABRICKS_TOKEN` sends, as the documentation's REST examples do.
-            value = "Basic " + base64.b64encode(f"token:{token}".encode()).decode()
+            value = Secret("Basic " + base64.b64encode(f"token:{token}".encode()).decode())
         else:
-            value = f"Bearer {token}"
+            value = Secret(f"Bearer {token}")
         self._headers = {"Authorization": value}
 
     @property
@@ -70,8 +79,9 @@ class StaticToken(Credentials):
     def headers(self, deadline: Deadline) -> Mapping[str, str]:
         return self._headers
 
-    def secrets(self, headers: Mapping[str, str]) -> list[str]:
-        return [self._token, *super().secrets(headers)]
+    def _secrets(self, headers: Mapping[str, str]) -> Iterator[str]:
+        yield self._token
+        yield from super()._secrets(headers)
 
     def __repr__(self) -> str:
         return f"StaticToken(host={self._host!r})"
@@ -184,7 +194,7 @@ class UnifiedConfig(Credentials):
     def _authenticate(self, deadline: Deadline) -> Mapping[str, str]:
         try:
             # All headers: Azure adds two of its own beside Authorization.
-            headers: Mapping[str, str] = deadline.run(self._config.authenticate, "auth")
+            headers: Mapping[str, str] = deadline.run(lambda: hidden_values(self._config.authenticate()), "auth")
         except ChatError:
             raise
         except Exception as error:
@@ -215,7 +225,8 @@ def find_credentials(settings: Settings, environ: Mapping[str, str] | None = Non
         ConfigurationError: none are given, or the token belongs to another host.
         UnsafeInputError: host or token cannot stand on the wire.
     """
-    environ = os.environ if environ is None else environ
+    variables = Environment(os.environ if environ is None else environ)
+    del environ
     insecure = settings["allow_insecure"]
     host: str | None = check_host(settings["host"], insecure) if settings.given("host") else None
     token, source = settings["token"], settings.sources["token"]
@@ -225,13 +236,13 @@ def find_credentials(settings: Settings, environ: Mapping[str, str] | None = Non
         if nearer == 0:
             raise ConfigurationError("profile and token are both given", remedy="Keep one of them")
         if nearer > 0:
-            return _from_profile(settings["profile"], host, settings, environ)
-    if token is None and environ.get("DATABRICKS_TOKEN"):
-        token, source = environ["DATABRICKS_TOKEN"], Source(ENVIRONMENT, "DATABRICKS_TOKEN")
-    own = _host_of_source(source, settings, environ, insecure)
+            return _from_profile(settings["profile"], host, settings, variables)
+    if token is None and (found := variables.secret("DATABRICKS_TOKEN")):
+        token, source = found, Source(ENVIRONMENT, "DATABRICKS_TOKEN")
+    own = _host_of_source(source, settings, variables, insecure)
     if token is None:
         environment = host in (None, own)
-        if not _could_log_in(environ, environment):
+        if not _could_log_in(variables, environment):
             raise ConfigurationError(
                 f"there are no credentials for {host}" if host else "there are no host and no credentials",
                 remedy="Pass host= and token=, set DATABRICKS_HOST and DATABRICKS_TOKEN, or name a profile=",
@@ -258,13 +269,13 @@ _LOGIN_VARIABLES = ("DATABRICKS_", "ARM_", "GOOGLE_", "ACTIONS_ID_TOKEN_", "AZUR
 _LOGIN_PROGRAMS = ("databricks", "az", "gcloud")
 
 
-def _could_log_in(environ: Mapping[str, str], environment: bool) -> bool:
+def _could_log_in(variables: Environment, environment: bool) -> bool:
     """Whether there is anything that the SDK could log in with; if not, asking it only asks the network in vain."""
     if environment:
-        hints = [name for name in environ if name.startswith(_LOGIN_VARIABLES) and environ[name]]
+        hints = [name for name in variables if name.startswith(_LOGIN_VARIABLES) and variables.secret(name)]
         if set(hints) - {"DATABRICKS_HOST", "DATABRICKS_CONFIG_FILE"}:
             return True
-        if Path(environ.get("DATABRICKS_CONFIG_FILE") or Path.home() / ".databrickscfg").expanduser().is_file():
+        if Path(variables.get("DATABRICKS_CONFIG_FILE") or Path.home() / ".databrickscfg").expanduser().is_file():
             return True
     return any(shutil.which(program) for program in _LOGIN_PROGRAMS)
 
@@ -272,7 +283,7 @@ def _could_log_in(environ: Mapping[str, str], environment: bool) -> bool:
 _NEARNESS = (ARGUMENT, ENVIRONMENT, FILE, DEFAULT)
 
 
-def _host_of_source(source: Source, settings: Settings, environ: Mapping[str, str], insecure: bool) -> str | None:
+def _host_of_source(source: Source, settings: Settings, variables: Environment, insecure: bool) -> str | None:
     """The host that stands beside a token of ``source``; for an argument and for none, the environment's."""
     if source.kind == FILE:
         text = settings.in_file.get("host")
@@ -280,15 +291,15 @@ def _host_of_source(source: Source, settings: Settings, environ: Mapping[str, st
         names = ("ISOCHAT_HOST", "DATABRICKS_HOST")
         if source.name == "DATABRICKS_TOKEN":
             names = names[::-1]
-        text = environ.get(names[0]) or environ.get(names[1])
+        text = hidden_login(variables.get(names[0]) or variables.get(names[1]))
     return check_host(text, insecure) if text else None
 
 
-def _from_profile(profile: str, host: str | None, settings: Settings, environ: Mapping[str, str]) -> Credentials:
+def _from_profile(profile: str, host: str | None, settings: Settings, variables: Environment) -> Credentials:
     insecure = settings["allow_insecure"]
-    section = _read_profile(profile, environ)
+    section = _read_profile(profile, variables)
     if section is None or not section.host or not section.token:
-        file = environ.get("DATABRICKS_CONFIG_FILE") or None
+        file = variables.get("DATABRICKS_CONFIG_FILE")
         return UnifiedConfig(profile, host, insecure, environment=False, config_file=file)
     own = check_host(section.host, insecure)
     if host is not None and host != own:
@@ -303,9 +314,9 @@ class _Profile(NamedTuple):
     token: str | None
 
 
-def _read_profile(name: str, environ: Mapping[str, str]) -> _Profile | None:
+def _read_profile(name: str, variables: Environment) -> _Profile | None:
     """Host and token of a profile with a personal access token, which needs no SDK; ``None`` for other kinds."""
-    path = Path(environ.get("DATABRICKS_CONFIG_FILE") or Path.home() / ".databrickscfg").expanduser()
+    path = Path(variables.get("DATABRICKS_CONFIG_FILE") or Path.home() / ".databrickscfg").expanduser()
     # Without a default section: one profile's token must not be read into another, which may be for another host.
     parser = configparser.ConfigParser(interpolation=None, default_section="")
     try:
@@ -323,7 +334,7 @@ def _read_profile(name: str, environ: Mapping[str, str]) -> _Profile | None:
     values = parser[name]
     if values.get("auth_type", "pat") != "pat":
         return None
-    return _Profile(values.get("host"), values.get("token"))
+    return _Profile(hidden_login(values.get("host")), hidden(values.get("token")))
 
 
 def _first_line(error: BaseException) -> str:

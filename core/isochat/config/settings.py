@@ -18,6 +18,7 @@ import msgspec
 from isochat.config import targets
 from isochat.errors import ConfigurationError
 from isochat.parameters import fits
+from isochat.redaction import Environment, hidden_login
 from isochat.routes import AI_GATEWAY, AUTO, SERVING_ENDPOINTS
 
 Kind = Literal["text", "secret", "seconds", "count", "positive count", "boolean", "object"]
@@ -106,9 +107,10 @@ def resolve(
     Raises:
         ConfigurationError: an unknown key, a wrong type, an unknown target; the message names the source.
     """
-    environ = os.environ if environ is None else environ
-    target = target or environ.get("ISOCHAT_TARGET") or None
-    section = targets.find(target, config_file or environ.get("ISOCHAT_CONFIG") or None)
+    variables = Environment(os.environ if environ is None else environ)
+    del environ
+    target = target or variables.get("ISOCHAT_TARGET")
+    section = targets.find(target, config_file or variables.get("ISOCHAT_CONFIG"))
 
     values: dict[str, Any] = {}
     sources: dict[str, Source] = {}
@@ -116,12 +118,16 @@ def resolve(
         variable = f"ISOCHAT_{setting.name.upper()}"
         if arguments.get(setting.name) is not None:
             value, source = arguments[setting.name], Source(ARGUMENT, f"{setting.name}=")
-        elif environ.get(variable):
-            value, source = _from_text(environ[variable], setting, variable), Source(ENVIRONMENT, variable)
+        elif setting.kind == "secret" and (found := variables.secret(variable)):
+            value, source = found, Source(ENVIRONMENT, variable)
+        elif text := variables.get(variable):
+            value, source = _from_text(text, setting, variable), Source(ENVIRONMENT, variable)
         elif section is not None and setting.name in section.settings:
             value, source = section.settings[setting.name], Source(FILE, section.where(setting.name))
         else:
             value, source = setting.default, Source(DEFAULT, "default")
+        if setting.name == "host":
+            value = hidden_login(value)
         if source.kind != DEFAULT:
             value = _checked(value, setting, source)
         values[setting.name], sources[setting.name] = value, source

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from isochat.errors import ConfigurationError, InvalidInputError
+from isochat.redaction import hidden, hidden_login
 
 _TOP_LEVEL = ("default_target", "targets")
 _BESIDES = ("extends", "params", "options")
@@ -77,7 +78,7 @@ def names_default(path: str) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        data = _without_secrets(tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except FileNotFoundError:
         raise ConfigurationError(
             f"there is no file {path}", remedy="Write the target there, or name another file with config_file="
@@ -94,6 +95,18 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"targets in {path} is no table of tables", remedy="Write [targets.NAME]")
     if not isinstance(data.get("default_target", ""), str):
         raise ConfigurationError(f"default_target in {path} is no text", remedy='Write default_target = "NAME"')
+    return data
+
+
+def _without_secrets(data: dict[str, Any]) -> dict[str, Any]:
+    """``data`` with each token in it hidden, wherever it stands: a frame below would show it with its tables."""
+    for key, value in data.items():
+        if isinstance(value, dict):
+            _without_secrets(value)
+        elif key == "token":
+            data[key] = hidden(value)
+        elif key == "host":
+            data[key] = hidden_login(value)
     return data
 
 

@@ -22,6 +22,7 @@ class AgentFold:
     """One ChatAgent reply, growing.
 
     Attributes:
+        usage: The token counts so far, in their wire form.
         extra: Fields of the chunks themselves that a result has no place for, e.g. ``custom_outputs``.
     """
 
@@ -30,19 +31,14 @@ class AgentFold:
     def __init__(self) -> None:
         self._id: Any = None
         self._messages: list[_MessageFold] = []
-        self._usage: dict[str, Any] | None = None
+        self.usage: dict[str, Any] | None = None
         self._finish_reason: Any = None
         self.extra: dict[str, Any] = {}
 
     @property
     def complete(self) -> bool:
-        """Whether a finish reason was the last that the agent said; few say one."""
-        return self._finish_reason is not None
-
-    @property
-    def usage_known(self) -> bool:
-        """Whether token counts have come."""
-        return self._usage is not None
+        """Whether a finish reason was the last that the agent said; few say one. A tool call is no end of its turn."""
+        return self._finish_reason is not None and self._finish_reason not in ("tool_calls", "function_call")
 
     def add(self, data: dict[str, Any]) -> list[ChatChunk]:
         """Take one event; gives its chunk. What a tool answered is no text of the agent's."""
@@ -53,9 +49,9 @@ class AgentFold:
                 self.extra[name] = value
         usage = None
         if isinstance(data.get("usage"), dict):
-            self._usage = merged_usage(self._usage, data["usage"])
+            self.usage = merged_usage(self.usage, data["usage"])
             usage = read_usage(data["usage"])
-        delta, reason = data.get("delta"), data.get("finish_reason")
+        delta, reason = data.get("delta"), data.get("finish_reason") or None
         if isinstance(delta, dict) or reason is not None:
             self._finish_reason = reason
         text, reasoning, calls = NOTHING_SAID
@@ -78,12 +74,12 @@ class AgentFold:
     def result(self, meta: Meta, *, whole: bool = True) -> ChatResult:
         """The result so far; raises BadResponseError where a plain reply of that content would."""
         if not self._messages and not whole:
-            return ChatResult(usage=read_usage(self._usage), meta=meta)
+            return ChatResult(usage=read_usage(self.usage), meta=meta)
         reply = {
             "id": self._id,
             "messages": [message.reply(whole) for message in self._messages],
             "finish_reason": self._finish_reason,
-            "usage": self._usage,
+            "usage": self.usage,
         }
         return read_chat_agent(reply, meta)
 
@@ -123,7 +119,7 @@ class _MessageFold:
         return text, reasoning, calls
 
     def reply(self, whole: bool) -> dict[str, Any]:
-        message = {"role": self.role, "content": self._content.value(), **self.fields}
+        message = {"role": self.role, "content": self._content.value(whole=whole), **self.fields}
         if self._tool_calls is not None:
             message["tool_calls"] = self._tool_calls.value(whole=whole)
         return message

@@ -6,7 +6,7 @@ Neighbours of one type are one block: their texts are joined, their citations an
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 from isochat.wire_format.content import reasoning_of
 
@@ -14,11 +14,12 @@ from isochat.wire_format.content import reasoning_of
 class Content:
     """The content of one message, growing."""
 
-    __slots__ = ("_blocks", "_texts")
+    __slots__ = ("_blocks", "_odd", "_texts")
 
     def __init__(self) -> None:
         self._texts: list[str] | None = None  # while all of it is text
         self._blocks: list[dict[str, Any]] | None = None
+        self._odd: Any = None  # of a type that content cannot have; the reader of plain replies says so
 
     def add(self, content: Any) -> tuple[str, str | None]:
         """Take the content of one delta; gives the text and the reasoning that it brings."""
@@ -31,6 +32,7 @@ class Content:
                 self._texts.append(content)
             return content, None
         if not isinstance(content, list):
+            self._odd = content if self._odd is None else self._odd
             return "", None
         said, thought = "", None
         self._as_blocks()
@@ -47,8 +49,14 @@ class Content:
                 thought = piece if thought is None or piece is None else thought + piece
         return said, thought
 
-    def value(self) -> Any:
-        """The content as a plain reply would have it: text, blocks or ``None``."""
+    def value(self, *, whole: bool = True) -> Any:
+        """The content as a plain reply would have it: text, blocks or ``None``.
+
+        Args:
+            whole: Also what a reader would refuse.
+        """
+        if whole and self._odd is not None:
+            return self._odd
         if self._blocks is not None:
             return [_joined(block) for block in self._blocks]
         return None if self._texts is None else "".join(self._texts)
@@ -61,70 +69,84 @@ class Content:
 
     def _add_block(self, block: dict[str, Any]) -> None:
         assert self._blocks is not None
-        last = self._blocks[-1] if self._blocks else None
+        last = self._blocks[-1] if self._blocks else {}
         kind = block.get("type")
-        if kind in ("text", "output_text"):
-            if last is None or last.get("type") != kind:
-                self._blocks.append({**block, "text": [_text(block.get("text"))]})
-                return
-            last["text"].append(_text(block.get("text")))
-            for name, value in block.items():
-                if isinstance(value, list) and isinstance(last.get(name), list) and name != "text":
-                    last[name] = [*last[name], *value]
-                elif name != "text" and value is not None:
-                    last[name] = value
-        elif kind == "reasoning" and last is not None and last.get("type") == "reasoning":
-            self._go_on_thinking(last, block)
-        elif kind == "reasoning" and isinstance(block.get("summary"), list):
-            self._blocks.append({**block, "summary": [_opened(entry) for entry in block["summary"]]})
+        field = _TEXTS.get(kind) if isinstance(kind, str) else None
+        if field is not None:
+            text = _text(block.get(field))
+            if last.get("type") == kind:
+                last[field].append(text)
+                _fill(last, block, field)
+            else:
+                self._blocks.append({**block, field: [text]})
+        elif kind == "reasoning" and (field := _entries_of(block)) is not None:
+            if last.get("type") == "reasoning" and isinstance(last.get(field), list):
+                self._go_on_thinking(last, block, field)
+            else:
+                self._blocks.append({**block, field: [_opened(entry) for entry in block[field]]})
         else:
             self._blocks.append(block)
 
-    def _go_on_thinking(self, last: dict[str, Any], block: dict[str, Any]) -> None:
+    def _go_on_thinking(self, last: dict[str, Any], block: dict[str, Any], field: str) -> None:
         """Join ``block`` to the reasoning before it, or begin another where that is signed, hence ended."""
         assert self._blocks is not None
-        before, entries = last.get("summary"), block.get("summary")
-        if not isinstance(before, list) or not isinstance(entries, list):
-            self._blocks.append(block)
-            return
-        for position, entry in enumerate(entries):
-            open_entry = before[-1] if before else None
-            goes_on = (
-                position == 0  # further ones of one delta are summaries of their own (payload fact 08)
-                and isinstance(entry, dict)
-                and isinstance(open_entry, dict)
-                and open_entry.get("type") == entry.get("type") == "summary_text"
-                and not open_entry.get("signature")
-            )
-            if goes_on:
-                assert open_entry is not None
-                open_entry["text"].append(_text(entry.get("text")))
-                open_entry.update({name: v for name, v in entry.items() if name != "text" and v is not None})
-            elif isinstance(open_entry, dict) and open_entry.get("signature"):
-                rest = [_opened(entry) for entry in entries[position:]]
-                self._blocks.append({**block, "summary": rest})
+        before: list[Any] = last[field]
+        for position, entry in enumerate(block[field]):
+            known = before[-1] if before else None
+            if isinstance(known, dict) and known.get("signature"):
+                rest = [_opened(entry) for entry in block[field][position:]]
+                self._blocks.append({**block, field: rest})
                 return
+            # Further ones of one delta are summaries of their own (payload fact 08).
+            if position == 0 and _readable(known) and _readable(entry) and known["type"] == entry["type"]:
+                known["text"].append(_text(entry.get("text")))
+                _fill(known, entry, "text")
             else:
                 before.append(_opened(entry))
+        _fill(last, block, field)
+
+
+# Blocks of text, with the field that holds it, and entries of reasoning.
+_TEXTS = {"text": "text", "output_text": "text", "refusal": "refusal"}
+_SUMMARIES = ("summary_text", "reasoning_text")
+
+
+def _entries_of(block: dict[str, Any]) -> str | None:
+    """The field of a reasoning block that holds its entries."""
+    lists = [name for name in ("summary", "content") if isinstance(block.get(name), list)]
+    return next((name for name in lists if block[name]), lists[0] if lists else None)
+
+
+def _readable(entry: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(entry, dict) and entry.get("type") in _SUMMARIES
 
 
 def _opened(entry: Any) -> Any:
-    if isinstance(entry, dict) and entry.get("type") == "summary_text":
-        return {**entry, "text": [_text(entry.get("text"))]}
-    return entry
+    return {**entry, "text": [_text(entry.get("text"))]} if _readable(entry) else entry
+
+
+def _closed(entry: Any) -> Any:
+    opened = _readable(entry) and isinstance(entry.get("text"), list)
+    return {**entry, "text": "".join(filter(_text, entry["text"]))} if opened else entry
+
+
+def _fill(known: dict[str, Any], more: dict[str, Any], joined: str) -> None:
+    """Put what ``more`` brings beside its text into ``known``: lists in a row, else the last that is not null."""
+    for name, value in more.items():
+        if name == joined or value is None:
+            continue
+        before = known.get(name)
+        known[name] = [*before, *value] if isinstance(before, list) and isinstance(value, list) else value
 
 
 def _joined(block: dict[str, Any]) -> dict[str, Any]:
-    if isinstance(block.get("text"), list):
-        return {**block, "text": "".join(block["text"])}
-    if block.get("type") == "reasoning" and isinstance(block.get("summary"), list):
-        summary = [
-            {**entry, "text": "".join(entry["text"])}
-            if isinstance(entry, dict) and isinstance(entry.get("text"), list)
-            else entry
-            for entry in block["summary"]
-        ]
-        return {**block, "summary": summary}
+    kind = block.get("type")
+    field = _TEXTS.get(kind) if isinstance(kind, str) else None
+    if field is not None:
+        return {**block, field: "".join(block[field])}
+    if kind == "reasoning":
+        lists = {name: block[name] for name in ("summary", "content") if isinstance(block.get(name), list)}
+        return {**block, **{name: [_closed(entry) for entry in entries] for name, entries in lists.items()}}
     return block
 
 

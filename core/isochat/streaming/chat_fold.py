@@ -8,31 +8,37 @@ from __future__ import annotations
 
 from typing import Any
 
-from isochat.results import ChatResult, Meta
+from isochat.results import ChatResult, Function, Meta
 from isochat.streaming.blocks import Content
-from isochat.streaming.chunks import NOTHING_SAID, ChatChunk
+from isochat.streaming.chunks import NOTHING_SAID, ChatChunk, ToolCallChunk
 from isochat.streaming.tool_calls import ToolCalls
 from isochat.wire_format.chat_completions import FINISH_REASONS, read_completion
+from isochat.wire_format.content import arguments_text
 from isochat.wire_format.usage import merged_usage, read_usage
 
 _ONCE = ("id", "model", "created", "object")  # the first that is not null holds
 _KNOWN = frozenset({*_ONCE, "choices", "usage", "delta"})
-_KNOWN_DELTA = frozenset({"role", "content", "tool_calls", "reasoning_content", "refusal", "function_call", "audio"})
 
 
 class ChatFold:
     """One chat completion, growing.
 
     Attributes:
+        usage: The token counts so far, in their wire form.
         extra: Fields of the chunks themselves that a result has no place for, e.g. ``custom_outputs``.
     """
 
     def __init__(self) -> None:
         self._fields: dict[str, Any] = {}
         self._choices: dict[int, _ChoiceFold] = {}
-        self._usage: dict[str, Any] | None = None
+        self.usage: dict[str, Any] | None = None
         self._bare_delta = False
         self.extra: dict[str, Any] = {}
+
+    @property
+    def appeared(self) -> int:
+        """How many choices have appeared."""
+        return len(self._choices)
 
     @property
     def complete(self) -> bool:
@@ -44,11 +50,6 @@ class ChatFold:
         """Whether it is told as agents tell it, who give no finish reason (payload fact 18)."""
         return self._bare_delta
 
-    @property
-    def usage_known(self) -> bool:
-        """Whether token counts have come."""
-        return self._usage is not None
-
     def add(self, data: dict[str, Any]) -> list[ChatChunk]:
         """Take one event; gives a chunk for each choice in it, and one for an event without any."""
         fields, usage = self._fields, None
@@ -59,7 +60,7 @@ class ChatFold:
             elif name not in _KNOWN and value is not None:
                 self.extra[name] = value
         if isinstance(data.get("usage"), dict):
-            self._usage = merged_usage(self._usage, data["usage"])
+            self.usage = merged_usage(self.usage, data["usage"])
             usage = read_usage(data["usage"])
         choices = data.get("choices")
         choices = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
@@ -86,19 +87,19 @@ class ChatFold:
             whole: Also what a reader would refuse, e.g. a tool call without a name.
         """
         choices = [self._choices[index].reply(whole) for index in sorted(self._choices)]
-        return {**self._fields, "object": "chat.completion", "choices": choices, "usage": self._usage}
+        return {**self._fields, "object": "chat.completion", "choices": choices, "usage": self.usage}
 
     def result(self, meta: Meta, *, whole: bool = True) -> ChatResult:
         """The result so far; raises BadResponseError where a plain reply of that content would."""
         if not self._choices and not whole:
-            return ChatResult(usage=read_usage(self._usage), meta=meta)
+            return ChatResult(usage=read_usage(self.usage), meta=meta)
         return read_completion(self.reply(whole=whole), meta)
 
 
 class _ChoiceFold:
     __slots__ = (
-        "_audio", "_call", "_content", "_extra", "_index", "_logprobs", "_reasoning", "_refusal", "_role",
-        "_tool_calls", "finish_reason",
+        "_beside", "_call", "_content", "_index", "_logprobs", "_reasoning", "_refusal", "_role", "_tool_calls",
+        "finish_reason",
     )  # fmt: skip
 
     def __init__(self, index: int) -> None:
@@ -108,10 +109,9 @@ class _ChoiceFold:
         self._reasoning: list[str] = []
         self._refusal: list[str] = []
         self._tool_calls: ToolCalls | None = None
+        self._beside: dict[str, Any] = {}
         self._call: dict[str, Any] | None = None
-        self._audio: dict[str, Any] | None = None
         self._logprobs: dict[str, Any] | None = None
-        self._extra: dict[str, Any] = {}
         self.finish_reason: Any = None
 
     def add(self, choice: dict[str, Any], usage: Any, raw: Any) -> ChatChunk:
@@ -136,11 +136,13 @@ class _ChoiceFold:
                 case "tool_calls":
                     self._tool_calls = self._tool_calls or ToolCalls()
                     calls = self._tool_calls.add(value)
+                case "function_call":
+                    calls = self._take_call(value)
                 case _:
                     self._take_rare(name, value)
         if isinstance(choice.get("logprobs"), dict):
             self._take_logprobs(choice["logprobs"])
-        reason = choice.get("finish_reason")
+        reason = choice.get("finish_reason") or None  # some servers write "" where there is none yet
         if reason is not None:
             self.finish_reason = reason
             reason = FINISH_REASONS.get(str(reason), "unknown")
@@ -154,19 +156,34 @@ class _ChoiceFold:
             raw=raw,
         )
 
+    def _take_call(self, value: Any) -> tuple[ToolCallChunk, ...]:
+        """A piece of the older form of a tool call, which has no id."""
+        if not isinstance(value, dict):
+            return ()
+        name: Any = value.get("name")
+        text = arguments_text(value.get("arguments"))
+        known = self._call or {}
+        said = {key: item for key, item in value.items() if item is not None}
+        self._call = {**known, **said, "arguments": arguments_text(known.get("arguments")) + text}
+        if not isinstance(name, str) or name == known.get("name"):
+            name = ""
+        return (ToolCallChunk(function=Function(name, text)),)
+
     def _take_rare(self, name: str, value: Any) -> None:
         match name:
             case "refusal" if isinstance(value, str):
                 self._refusal.append(value)
-            case "function_call" if isinstance(value, dict):
-                self._call = _appended(self._call, value, ("arguments",))
+            case "annotations" if isinstance(value, list):
+                self._beside[name] = [*self._beside.get(name, ()), *value]
             case "audio" if isinstance(value, dict):
-                self._audio = _appended(self._audio, value, ("data", "transcript"))
-            case _ if name not in _KNOWN_DELTA:
-                known = self._extra.get(name)
-                if isinstance(known, list) and isinstance(value, list):
-                    value = [*known, *value]
-                self._extra[name] = value
+                # Its data and its transcript come in pieces, the rest once.
+                spoken = dict(self._beside.get(name, {}))
+                for key, item in value.items():
+                    if isinstance(item, str) and key in ("data", "transcript"):
+                        spoken[key] = spoken.get(key, "") + item
+                    elif item is not None:
+                        spoken[key] = item
+                self._beside[name] = spoken
 
     def _take_logprobs(self, logprobs: dict[str, Any]) -> None:
         if self._logprobs is None:
@@ -179,31 +196,24 @@ class _ChoiceFold:
                 self._logprobs[name] = list(value) if isinstance(value, list) else value
 
     def reply(self, whole: bool) -> dict[str, Any]:
-        message: dict[str, Any] = {**self._extra, "role": self._role or "assistant", "content": self._content.value()}
+        message: dict[str, Any] = {
+            **self._beside,
+            "role": self._role or "assistant",
+            "content": self._content.value(whole=whole),
+        }
         if self._reasoning:
             message["reasoning_content"] = "".join(self._reasoning)
         if self._refusal:
             message["refusal"] = "".join(self._refusal)
+            # The empty text that opens every stream stands for no text here.
+            message["content"] = message["content"] or None
         if self._tool_calls is not None:
             message["tool_calls"] = self._tool_calls.value(whole=whole)
         if self._call is not None and (whole or self._call.get("name")):
             message["function_call"] = self._call
-        if self._audio is not None:
-            message["audio"] = self._audio
         return {
             "index": self._index,
             "message": message,
             "finish_reason": self.finish_reason,
             "logprobs": self._logprobs,
         }
-
-
-def _appended(known: dict[str, Any] | None, more: dict[str, Any], texts: tuple[str, ...]) -> dict[str, Any]:
-    """``more`` upon ``known``: the named fields are joined, of the others the last one that is not null holds."""
-    joined = dict(known or {})
-    for name, value in more.items():
-        if name in texts and isinstance(value, str):
-            joined[name] = joined.get(name, "") + value
-        elif value is not None:
-            joined[name] = value
-    return joined

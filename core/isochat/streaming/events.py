@@ -7,6 +7,7 @@ not; they are ignored like every unknown field.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from isochat.errors import ResponseTooLargeError
@@ -34,7 +35,7 @@ class EventDecoder:
         cap: Bytes of one event, after which ResponseTooLargeError is raised.
     """
 
-    __slots__ = ("_begun", "_cap", "_data", "_skip_lf", "_tail", "_tail_size", "_type", "count")
+    __slots__ = ("_begun", "_cap", "_data", "_size", "_skip_lf", "_tail", "_tail_size", "_type", "count")
 
     def __init__(self, cap: int) -> None:
         self._cap = cap
@@ -44,6 +45,7 @@ class EventDecoder:
         self._skip_lf = False
         self._type = b""
         self._data: list[bytes] = []
+        self._size = 0  # of the data, as it will be joined
         self.count = 0
 
     @property
@@ -51,15 +53,20 @@ class EventDecoder:
         """Whether an event has begun whose blank line has not come."""
         return bool(self._data) or self._tail_size > 0
 
-    def feed(self, data: bytes) -> list[Event]:
-        """The events that ``data`` completes.
+    @property
+    def growing(self) -> int:
+        """Bytes of data that the event under way has so far: comments, which keep a connection alive, add none."""
+        return self._size + (0 if self._tail and self._tail[0].startswith(b":") else self._tail_size)
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """The events that ``data`` completes; to be taken all, or no more is fed.
 
         Raises:
-            ResponseTooLargeError: one event is larger than the cap.
+            ResponseTooLargeError: one event is larger than the cap; those before it have been given.
         """
         if self._skip_lf:
             if not data:
-                return []
+                return
             # The CR before has ended its line already: an event must not wait for what may follow.
             self._skip_lf = False
             if data[:1] == b"\n":
@@ -68,12 +75,12 @@ class EventDecoder:
             joined = b"".join(self._tail) + data
             if len(joined) < len(_BOM) and _BOM.startswith(joined):
                 self._tail, self._tail_size = [joined], len(joined)
-                return []
+                return
             self._begun, self._tail, self._tail_size = True, [], 0
             data = joined.removeprefix(_BOM)
         lines = data.splitlines(keepends=True)
         if not lines:
-            return []
+            return
         last = lines[-1]
         if last[-1] not in b"\r\n":
             lines.pop()
@@ -83,38 +90,41 @@ class EventDecoder:
         if lines and self._tail:
             lines[0] = b"".join([*self._tail, lines[0]])
             self._tail, self._tail_size = [], 0
-        events = self._read(lines) if lines else []
+        yield from self._read(lines)
         if last:
             self._tail.append(last)
             self._tail_size += len(last)
-            self._check_size(self._tail_size)
-        return events
+            self._check_size()
 
-    def _read(self, lines: list[bytes]) -> list[Event]:
-        events: list[Event] = []
+    def _read(self, lines: list[bytes]) -> Iterator[Event]:
         for line in lines:
             line = line.rstrip(b"\r\n")
             if line.startswith(b"data:"):
-                self._data.append(line[6:] if line[5:6] == b" " else line[5:])
-                if len(self._data) > 1 or len(line) > self._cap:
-                    self._check_size(0)
+                self._add(line[6:] if line[5:6] == b" " else line[5:])
             elif not line:
                 if self._data:
                     kind = self._type.decode("utf-8", "replace") if self._type else "message"
-                    events.append(Event(kind, self._data[0] if len(self._data) == 1 else b"\n".join(self._data)))
+                    data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
                     self.count += 1
-                    self._data = []
+                    self._data, self._size = [], 0
+                    yield Event(kind, data)
                 self._type = b""
             elif line.startswith(b"event:"):
                 self._type = line[7:] if line[6:7] == b" " else line[6:]
             elif line == b"data":
-                self._data.append(b"")
+                self._add(b"")
             elif line == b"event":
                 self._type = b""
             elif line.startswith(_STRAY):
-                events.append(Event("", line, stray=True))
-        return events
+                yield Event("", line, stray=True)
 
-    def _check_size(self, more: int) -> None:
-        if more + sum(map(len, self._data)) > self._cap:
+    def _add(self, data: bytes) -> None:
+        # With the line feed between two lines, so that a million empty ones count too.
+        self._size += len(data) + bool(self._data)
+        self._data.append(data)
+        if self._size > self._cap:
+            self._check_size()
+
+    def _check_size(self) -> None:
+        if self._size + self._tail_size > self._cap:
             raise ResponseTooLargeError(f"event {self.count + 1} of the stream is larger than {self._cap} bytes")

@@ -8,9 +8,10 @@ success.
 
 from __future__ import annotations
 
+import json
 from collections import deque
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -22,18 +23,21 @@ from isochat.errors import (
     StreamFailedError,
     StreamTruncatedError,
     TransportError,
+    cleaned,
 )
 from isochat.redaction import Redactor
-from isochat.results import ChatResult, Meta
+from isochat.results import ChatResult, Meta, Usage
 from isochat.status_errors import error_under_200, reported_error, reports_error
 from isochat.streaming.agent_fold import AgentFold
 from isochat.streaming.chat_fold import ChatFold
-from isochat.streaming.chunks import ChatChunk, ToolCallChunk
+from isochat.streaming.chunks import ChatChunk
 from isochat.streaming.events import Event, EventDecoder
 from isochat.streaming.responses_fold import ResponsesFold
+from isochat.streaming.whole_reply import Beginning, WholeBody, chunks_of
 from isochat.transport.limits import DEFAULT_LIMITS, Limits
 from isochat.wire_format.json_text import decode
 from isochat.wire_format.replies import read_reply
+from isochat.wire_format.usage import read_usage
 
 COMPLETION_UNPROVEN = "completion_unproven"
 USAGE_MISSING = "usage_missing"
@@ -41,9 +45,7 @@ WHOLE_REPLY = "not_streamed"
 
 _DONE = b"[DONE]"
 _SHOWN = 200
-_NO_FIELD = b"{[<"  # no line of an event stream begins so: the body is something else
-_FIELDS = (b"data", b"event", b"id", b"retry", b":")
-_PARSED_TYPES = ("message", "error")
+_EARLY = 15
 
 
 class StreamReading:
@@ -52,6 +54,7 @@ class StreamReading:
     Args:
         api: The API that the request spoke; the events themselves decide where they can.
         usage_asked: Whether the request asked for token counts.
+        choices: How many choices the request asked for.
 
     Attributes:
         chunks: What has been read and not been taken yet.
@@ -66,6 +69,7 @@ class StreamReading:
         headers: Mapping[str, str] | None = None,
         *,
         usage_asked: bool = False,
+        choices: int = 1,
         redactor: Redactor | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
@@ -73,13 +77,14 @@ class StreamReading:
         self._status = status
         self._headers = headers or {}
         self._usage_asked = usage_asked
+        self._choices = choices
         self._redactor = redactor or Redactor(())
         self._limits = limits
         self._decoder = EventDecoder(limits.event)
+        self._early: list[dict[str, Any]] = []  # what came before an event that tells the dialect
         self._fold: ChatFold | ResponsesFold | AgentFold | None = None
-        self._beginning = b""
-        self._whole: list[bytes] | None = None  # the pieces of a body that is no event stream
-        self._whole_size = 0
+        self._beginning = Beginning()
+        self._whole: WholeBody | None = None  # a body that is no event stream
         self._answer: ChatResult | None = None  # a whole reply in place of a stream
         self._events = 0
         self.chunks: deque[ChatChunk] = deque()
@@ -99,23 +104,21 @@ class StreamReading:
             StatusError: it reported an error in place of the first event.
             ResponseTooLargeError: an event is over its cap.
         """
+        try:
+            self._feed(data)
+        except ChatError as error:
+            # A service may echo the token, and whoever prints a traceback with locals would show it.
+            data = b""
+            raise error.with_traceback(None) from error.__cause__
+
+    def _feed(self, data: bytes | Mapping[str, Any]) -> None:
         if self.done:
             return
         if not isinstance(data, bytes):
-            self._take(dict(data), "message")
+            self._take(dict(data), None)
             return
-        if self._whole is not None:
-            self._keep_whole(data)
-            return
-        if len(self._beginning) < _SHOWN:
-            before = self._beginning
-            self._beginning += data[: _SHOWN - len(self._beginning)]
-            if not self._events and self._is_no_stream():
-                self._whole = []
-                self._keep_whole(before + data)
-                return
         try:
-            for event in self._decoder.feed(data):
+            for event in self._events_in(data):
                 self._take_event(event)
                 if self.done:
                     return
@@ -133,14 +136,12 @@ class StreamReading:
             BadResponseError: it is no event stream and no chat answer either.
         """
         if self._whole is not None:
-            self._read_whole(b"".join(self._whole))
+            self._read_whole(self._whole.join())
             return
-        if self._settled():
+        if self._settled(self.done or delimited):
             return
-        if self._fold is not None and self._fold.agentic and (self.done or (delimited and not self._decoder.pending)):
-            if not self.done:
-                self.warnings.append(COMPLETION_UNPROVEN)
-            self._note_usage()
+        if self._fold is not None and self._fold.agentic and delimited and not self._decoder.pending:
+            self._warn(COMPLETION_UNPROVEN)
             return
         raise self._truncated()
 
@@ -151,7 +152,9 @@ class StreamReading:
             StreamTruncatedError: it was not, and the connection was lost.
             ChatError: it was not, and ``error`` is no loss of the connection; with ``partial``.
         """
-        if self._settled():
+        if self._whole is not None and self._is_readable(self._whole.join()):
+            return
+        if self._settled(self.done):
             return
         error.partial = self.partial()
         if not isinstance(error, TransportError):
@@ -159,6 +162,11 @@ class StreamReading:
         raise self._error(
             StreamTruncatedError, f"the stream broke off after {self._count()}: {error.message}", _TRUNCATED_REMEDY
         ) from error
+
+    @property
+    def growing(self) -> int:
+        """Bytes of what is under way and has brought no chunk yet. They show that the server is no silent one."""
+        return self._decoder.growing if self._whole is None else self._whole.size
 
     # -- what has come ----------------------------------------------------------------------------------------
 
@@ -191,6 +199,17 @@ class StreamReading:
 
     # -- events -----------------------------------------------------------------------------------------------
 
+    def _events_in(self, data: bytes) -> Iterable[Event]:
+        if self._whole is None and not self._beginning.known:
+            before = self._beginning.data
+            self._beginning.add(data)
+            if self._beginning.is_whole_reply:
+                self._whole, data = WholeBody(self._limits.body), before + data
+        if self._whole is None:
+            return self._decoder.feed(data)
+        self._whole.add(data)
+        return ()
+
     def _take_event(self, event: Event) -> None:
         data = event.data
         if event.stray:
@@ -199,42 +218,48 @@ class StreamReading:
             if isinstance(told, dict) and reports_error(told):
                 self._fail(told, data)
             return
-        if data == _DONE:
+        if data == _DONE or data.strip() == _DONE:
             self.done = True
             return
-        if not data.strip() or event.type == "ping":
+        if event.type == "ping" or (not data.strip() and event.type != "error"):
             return
         try:
             told = decode(data)
         except ResponseTooLargeError:
-            raise self._placed(ResponseTooLargeError(f"event {self._decoder.count} is nested too deep")) from None
+            raise ResponseTooLargeError(f"event {self._decoder.count} of the stream is nested too deep") from None
         except BadResponseError:
-            if event.type in _PARSED_TYPES or event.type.startswith("response."):
-                if event.type == "error":
-                    self._fail({"message": data.decode("utf-8", "replace")}, data)
+            if event.type == "error":
+                self._fail({"message": data.decode("utf-8", "replace")}, data)
+            # Text in an event of a type of its own is no part of the answer; broken JSON may have been one.
+            if event.type == "message" or event.type.startswith("response.") or data.lstrip().startswith(b"{"):
                 raise self._unreadable(data) from None
             return
         if event.type == "error" and (not isinstance(told, dict) or told.get("type") != "error"):
             self._fail(told if isinstance(told, dict) else {"message": str(told)}, data)
         if isinstance(told, dict):
-            self._take(told, event.type)
+            self._take(told, data)
 
-    def _take(self, told: dict[str, Any], kind: str) -> None:
+    def _take(self, told: dict[str, Any], data: bytes | None) -> None:
         if reports_error(told):
-            self._fail(told, msgspec.json.encode(told))
+            self._fail(told, data)
         if told.get("type") == "ping":
             return
         self._events += 1
         fold = self._fold
-        if fold is None:
-            fold = self._fold = self._fold_for(told)
-            if fold is None:
-                if self._is_whole_reply(told):
-                    self._answer_whole(told)
-                else:
-                    self.chunks.append(ChatChunk(raw=told))
-                return
-        self.chunks.extend(fold.add(told))
+        if fold is not None:
+            self.chunks.extend(fold.add(told))
+        elif self._answer is not None:
+            self.chunks.append(ChatChunk(raw=told))
+        elif (fold := self._fold_for(told)) is not None:
+            for early in self._early:
+                fold.add(early)
+            self._fold, self._early = fold, []
+            self.chunks.extend(fold.add(told))
+        elif self._is_whole_reply(told):
+            self._answer_whole(told, _bytes_of(told) if data is None else data)
+        else:
+            self._early = [*self._early[-_EARLY:], told]
+            self.chunks.append(ChatChunk(raw=told))
 
     def _fold_for(self, told: dict[str, Any]) -> ChatFold | ResponsesFold | AgentFold | None:
         if "choices" in told or told.get("object") == "chat.completion.chunk":
@@ -245,12 +270,13 @@ class StreamReading:
             return AgentFold()
         return None
 
-    def _fail(self, told: dict[str, Any], data: bytes) -> None:
+    def _fail(self, told: dict[str, Any], data: bytes | None) -> NoReturn:
         """Raise for the error that ``told`` reports: as the first event it counts as a status."""
+        data = _bytes_of(told) if data is None else data
         body = self._redactor.clean_bytes(data)
         if body != data:
             told = _read_json(body) or told
-        failed = reported_error(told, self._status, self._headers, body)
+        failed = cleaned(reported_error(told, self._status, self._headers, body), self._redactor.clean)
         if not self._events:
             raise self._placed(failed)
         raise self._error(
@@ -264,24 +290,34 @@ class StreamReading:
 
     # -- verdicts ---------------------------------------------------------------------------------------------
 
-    def _settled(self) -> bool:
+    def _settled(self, over: bool) -> bool:
+        """Whether the answer says by itself that it is complete.
+
+        Args:
+            over: Whether nothing more can have been meant to come, e.g. another of the choices that were asked for.
+        """
         if self._answer is not None:
             return True
         fold = self._fold
-        if fold is None or not fold.complete:
+        if fold is None:
             return False
-        self._note_usage()
+        if fold.agentic and self.done:
+            return True
+        if not fold.complete:
+            return False
+        if not over and isinstance(fold, ChatFold) and fold.appeared < self._choices:
+            return False
+        if self._usage_asked and not fold.agentic and read_usage(fold.usage) in (None, Usage()):
+            self._warn(USAGE_MISSING)
         return True
 
-    def _note_usage(self) -> None:
-        fold = self._fold
-        if self._usage_asked and fold is not None and not fold.usage_known and not fold.agentic:
-            self.warnings.append(USAGE_MISSING)
+    def _warn(self, warning: str) -> None:
+        if warning not in self.warnings:
+            self.warnings.append(warning)
 
     def _truncated(self) -> ChatError:
-        start = self._beginning.removeprefix(b"\xef\xbb\xbf").lstrip()
-        if start and not any(start.startswith(field[: len(start)]) for field in _FIELDS):
-            shown = self._redactor.clean(start.decode("utf-8", "replace"))
+        if self._beginning.is_no_stream and not self._decoder.count:
+            shown = self._redactor.clean(self._beginning.data.decode("utf-8", "replace").rstrip())
             return self._error(BadResponseError, f"the reply is no event stream; it begins {shown!r}", None)
         missing = "[DONE] came" if self.done else "the stream ended"
         return self._error(
@@ -314,19 +350,6 @@ class StreamReading:
 
     # -- a whole reply in place of a stream -------------------------------------------------------------------
 
-    def _is_no_stream(self) -> bool:
-        start = self._beginning.removeprefix(b"\xef\xbb\xbf").lstrip()
-        return bool(start) and start[0] in _NO_FIELD
-
-    def _keep_whole(self, data: bytes) -> None:
-        assert self._whole is not None
-        self._whole.append(data)
-        self._whole_size += len(data)
-        if self._whole_size > self._limits.body:
-            raise self._placed(
-                ResponseTooLargeError(f"the reply's body is larger than {self._limits.body} bytes")
-            )  # fmt: skip
-
     def _read_whole(self, body: bytes) -> None:
         body = self._redactor.clean_bytes(body) if b"error" in body else body
         try:
@@ -337,41 +360,40 @@ class StreamReading:
                 self._fail(first, body)
             error.body = body[:2000].decode("utf-8", "replace")
             raise self._placed(error) from None
-        failed = error_under_200(told, self._status, self._headers, body)
-        if failed is not None:
-            raise self._placed(failed)
+        if isinstance(told, dict) and reports_error(told):
+            self._fail(told, body)
+        self._answer_whole(told, body)
+
+    def _is_readable(self, body: bytes) -> bool:
+        """Whether a reply that broke off is whole all the same, as JSON says by itself where it ends."""
         try:
-            self._answer_whole(told)
-        except BadResponseError as error:
-            error.body = body[:2000].decode("utf-8", "replace")
-            raise self._placed(error) from None
+            self._read_whole(body)
+        except BadResponseError:
+            return False
+        return True
 
     def _is_whole_reply(self, told: dict[str, Any]) -> bool:
         return isinstance(told.get("output"), list) or isinstance(told.get("messages"), list)
 
-    def _answer_whole(self, told: Any) -> None:
-        answer = read_reply(told, self._api)
+    def _answer_whole(self, told: Any, body: bytes) -> None:
+        failed = error_under_200(told, self._status, self._headers, body)
+        if failed is not None:
+            raise self._placed(failed)
+        try:
+            answer = read_reply(told, self._api)
+        except BadResponseError as error:
+            error.body = body[:2000].decode("utf-8", "replace")
+            raise self._placed(error) from None
         self._answer = answer
-        self.warnings.append(WHOLE_REPLY)
-        for choice in answer.choices:
-            message = choice.message
-            self.chunks.append(
-                ChatChunk(
-                    index=choice.index,
-                    text=message.content or "",
-                    reasoning=message.reasoning,
-                    tool_calls=tuple(
-                        ToolCallChunk(index=i, id=call.id, function=call.function)
-                        for i, call in enumerate(message.tool_calls)
-                    ),
-                    finish_reason=choice.finish_reason,
-                    usage=answer.usage if choice is answer.choices[-1] else None,
-                    raw=told,
-                )
-            )
+        self._warn(WHOLE_REPLY)
+        self.chunks.extend(chunks_of(answer, told))
 
 
 _TRUNCATED_REMEDY = "Use error.partial, or ask again; the model may have run to its end"
+
+
+def _bytes_of(told: dict[str, Any]) -> bytes:
+    return json.dumps(told, default=repr).encode()
 
 
 def _read_json(data: bytes) -> Any:

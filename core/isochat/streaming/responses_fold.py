@@ -10,24 +10,26 @@ from __future__ import annotations
 
 from typing import Any
 
+from isochat.errors import BadResponseError
 from isochat.results import ChatResult, FinishReason, Function, Meta, Usage
 from isochat.streaming.chunks import NOTHING_SAID, ChatChunk, Said, ToolCallChunk
+from isochat.streaming.items import CALLS, Item
 from isochat.wire_format.content import arguments_text, reasoning_of
 from isochat.wire_format.responses import read_response
 from isochat.wire_format.usage import merged_usage, read_usage
 
 _ENDS = frozenset({"response.completed", "response.incomplete"})
-_CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 # Deltas, with the field of their item in which they belong.
 _TEXTS = {"response.output_text.delta": "text", "response.refusal.delta": "refusal"}
 _REASONING = {
-    "response.reasoning_summary_text.delta": ("summary", "summary_index", "summary_text"),
-    "response.reasoning_text.delta": ("content", "content_index", "reasoning_text"),
+    "response.reasoning_summary_text.delta": ("summary", "summary_index"),
+    "response.reasoning_text.delta": ("content", "content_index"),
 }
 _ARGUMENTS = {
     "response.function_call_arguments.delta": "function_call",
     "response.custom_tool_call_input.delta": "custom_tool_call",
 }
+_RESPONSE = frozenset({"id", "object", "created_at", "model", "output", "usage"})
 _KNOWN = frozenset(
     {
         "type", "sequence_number", "response", "item", "item_id", "output_index", "content_index", "summary_index",
@@ -38,58 +40,21 @@ _KNOWN = frozenset(
 )  # fmt: skip
 
 
-class _Item:
-    """One output item: what its deltas have said so far, until the item itself comes."""
-
-    __slots__ = ("call", "done", "fields", "ids", "named", "place", "texts")
-
-    def __init__(self, kind: str, place: int | None) -> None:
-        self.fields: dict[str, Any] = {"type": kind}
-        self.place = place
-        self.ids: set[str] = set()
-        self.texts: dict[tuple[str, int], list[str]] = {}  # by field and position in it
-        self.call: int | None = None  # which of the answer's tool calls it is
-        self.named = False  # whether a chunk has brought its name
-        self.done = False
-
-    def said(self, field: str) -> str:
-        return "".join(text for (name, _), texts in sorted(self.texts.items()) if name == field for text in texts)
-
-    def value(self) -> dict[str, Any]:
-        """The item as far as it is known."""
-        if self.done:
-            return self.fields
-        kind = self.fields["type"]
-        if kind in _CALLS:
-            return {**self.fields, _CALLS[kind]: self.said(_CALLS[kind])}
-        built: dict[str, list[Any]] = {}
-        for (name, _), texts in sorted(self.texts.items()):
-            text = "".join(texts)
-            match name:
-                case "text":
-                    built.setdefault("content", []).append({"type": "output_text", "text": text})
-                case "refusal":
-                    built.setdefault("content", []).append({"type": "refusal", "refusal": text})
-                case "summary" | "content":
-                    word = "summary_text" if name == "summary" else "reasoning_text"
-                    built.setdefault(name, []).append({"type": word, "text": text})
-        return {**self.fields, **built}
-
-
 class ResponsesFold:
     """One response, growing; of an agent, all its turns.
 
     Attributes:
+        usage: The token counts so far, in their wire form.
         extra: Fields of events that a result has no place for, e.g. ``custom_outputs``.
     """
 
     def __init__(self) -> None:
         self._response: dict[str, Any] = {}
-        self._usage: dict[str, Any] | None = None
-        self._turns: list[list[_Item]] = [[]]
+        self.usage: dict[str, Any] | None = None
+        self._turns: list[list[Item]] = [[]]
         self._calls = 0
         self._ended = False
-        self._created = False
+        self._framed = False
         self._tools_answered = False
         self.extra: dict[str, Any] = {}
 
@@ -101,12 +66,7 @@ class ResponsesFold:
     @property
     def agentic(self) -> bool:
         """Whether an agent tells it, who need not say when it ends: no response around the items, or answered tools."""
-        return not self._created or self._tools_answered
-
-    @property
-    def usage_known(self) -> bool:
-        """Whether token counts have come."""
-        return self._usage is not None
+        return not self._framed or self._tools_answered
 
     def add(self, data: dict[str, Any]) -> list[ChatChunk]:
         """Take one event; gives its chunk."""
@@ -128,12 +88,12 @@ class ResponsesFold:
             if kind in _ENDS:
                 self._ended = True
                 usage = read_usage(data["response"].get("usage"))
-                reason = self.result(Meta(), whole=False).finish_reason
+                reason = self._finish_reason()
         elif kind and not kind.startswith("response."):
             # An item of its own, without an event around it.
             text, reasoning, calls = self._take_item(data, {}, True)
         if isinstance(data.get("usage"), dict):
-            self._usage = merged_usage(self._usage, data["usage"])
+            self.usage = merged_usage(self.usage, data["usage"])
             usage = read_usage(data["usage"])
         return [
             ChatChunk(
@@ -144,7 +104,7 @@ class ResponsesFold:
     def reply(self) -> dict[str, Any]:
         """The response so far, as a plain call would have brought it."""
         output = [item.value() for turn in self._turns for item in _in_order(turn)]
-        reply = {**self._response, "output": output, "usage": self._usage}
+        reply = {**self._response, "output": output, "usage": self.usage}
         if not self._ended:
             reply.pop("status", None)
         return reply
@@ -153,8 +113,14 @@ class ResponsesFold:
         """The result so far; raises BadResponseError where a plain reply of that content would."""
         reply = self.reply()
         if not whole:
-            reply["output"] = [item for item in reply["output"] if item["type"] not in _CALLS or item.get("name")]
+            reply["output"] = [item for item in reply["output"] if item["type"] not in CALLS or item.get("name")]
         return read_response(reply, meta)
+
+    def _finish_reason(self) -> FinishReason | None:
+        try:
+            return self.result(Meta(), whole=False).finish_reason
+        except BadResponseError:  # a field of the wrong type, which result() reports
+            return None
 
     # -- one event --------------------------------------------------------------------------------------------
 
@@ -164,16 +130,14 @@ class ResponsesFold:
             return NOTHING_SAID
         self._ended = False
         if kind in _TEXTS:
-            item = self._item_of(data, "message")
-            item.texts.setdefault((_TEXTS[kind], _whole(data.get("content_index"))), []).append(delta)
+            self._growing_item(data, "message").add(_TEXTS[kind], _whole(data.get("content_index")), delta)
             return (delta if kind == "response.output_text.delta" else ""), None, ()
         if kind in _REASONING:
-            field, position, _ = _REASONING[kind]
-            item = self._item_of(data, "reasoning")
-            item.texts.setdefault((field, _whole(data.get(position))), []).append(delta)
+            field, position = _REASONING[kind]
+            self._growing_item(data, "reasoning").add(field, _whole(data.get(position)), delta)
             return "", delta, ()
-        item = self._item_of(data, _ARGUMENTS[kind])
-        item.texts.setdefault((_CALLS[item.fields["type"]], 0), []).append(delta)
+        item = self._growing_item(data, _ARGUMENTS[kind])
+        item.add(CALLS[_ARGUMENTS[kind]], 0, delta)
         return "", None, (self._call_chunk(item, None, delta),)
 
     def _take_item(self, item: dict[str, Any], event: dict[str, Any], done: bool) -> Said:
@@ -182,37 +146,42 @@ class ResponsesFold:
         self._ended = False
         self._tools_answered = self._tools_answered or kind.endswith("_output")
         slot = self._item_of({"item_id": item.get("id"), **event}, kind, new=not done or not event)
+        at_the_end = bool(event) and "item" not in event  # as the response itself lists it
+        if slot.done and not at_the_end and (not done or slot.fields != item):
+            self._begin_turn()
+            slot = self._item_of({"item_id": item.get("id"), **event}, kind, new=True)
         text, reasoning, calls = NOTHING_SAID
-        if kind in _CALLS:
-            written = arguments_text(item.get(_CALLS[kind]))
+        if kind in CALLS:
+            written = arguments_text(item.get(CALLS[kind]))
             if not done:  # pieces of the arguments follow; what stands here already is the first of them
-                slot.texts.setdefault((_CALLS[kind], 0), []).append(written)
+                slot.add(CALLS[kind], 0, written)
                 more = written
             else:
-                more = _rest(written, slot.said(_CALLS[kind]))
+                more = slot.untold(CALLS[kind], written)
             if not slot.named or more:
                 calls = (self._call_chunk(slot, item, more),)
         elif done and kind == "message":
-            text = _rest(_message_text(item), slot.said("text"))
+            text = slot.untold("text", _message_text(item))
         elif done and kind == "reasoning":
-            thought = reasoning_of(item) or ""
-            reasoning = _rest(thought, slot.said("summary") or slot.said("content")) or None
+            reasoning = slot.untold("summary" if item.get("summary") else "content", reasoning_of(item) or "") or None
         slot.fields = {**item, "type": kind}
         slot.done = done
         return text, reasoning, calls
 
     def _take_response(self, kind: str, response: dict[str, Any]) -> Said:
+        self._framed = True
         if kind == "response.created":
-            self._created = True
-            if self._turns[-1]:  # an agent's next turn, whose places count from 0 again
-                self._turns.append([])
+            self._begin_turn()
         self._ended = False
         known = self._response
         for name, value in response.items():
             if name not in ("output", "usage") and (value is not None or name not in known):
                 known[name] = value
+            if name not in _RESPONSE and value is not None:
+                self.extra[name] = value
+        known["status"] = response.get("status")  # of this event: it does not stay "in_progress"
         if isinstance(response.get("usage"), dict):
-            self._usage = merged_usage(self._usage, response["usage"])
+            self.usage = merged_usage(self.usage, response["usage"])
         text, reasoning, calls = NOTHING_SAID
         output = response.get("output")
         if kind in _ENDS and isinstance(output, list) and output:
@@ -227,27 +196,39 @@ class ResponsesFold:
 
     # -- items ------------------------------------------------------------------------------------------------
 
-    def _item_of(self, event: dict[str, Any], kind: str, new: bool = False) -> _Item:
-        turn = self._turns[-1]
+    def _item_of(self, event: dict[str, Any], kind: str, new: bool = False) -> Item:
+        turn = [item for item in self._turns[-1] if item.fields["type"] == kind]
         place, its_id = event.get("output_index"), event.get("item_id")
         found = None
         if isinstance(place, int):
             found = next((item for item in turn if item.place == place), None)
-        if found is None and its_id is not None:
+        if found is None and isinstance(its_id, str):
             found = next((i for i in turn if its_id in i.ids and (i.place is None or place is None)), None)
         if found is None and not isinstance(place, int) and not new:
             # Nothing names it: the one of its kind that is under way.
-            found = next((i for i in reversed(turn) if i.fields["type"] == kind and not i.done), None)
-            if found is not None and its_id is not None and found.ids and its_id not in found.ids:
+            found = next((item for item in reversed(turn) if not item.done), None)
+            if found is not None and isinstance(its_id, str) and found.ids and its_id not in found.ids:
                 found = None
         if found is None:
-            found = _Item(kind, place if isinstance(place, int) else None)
-            turn.append(found)
+            found = Item(kind, place if isinstance(place, int) else None)
+            self._turns[-1].append(found)
         if isinstance(its_id, str):
             found.ids.add(its_id)
         return found
 
-    def _call_chunk(self, item: _Item, whole: dict[str, Any] | None, text: str) -> ToolCallChunk:
+    def _growing_item(self, event: dict[str, Any], kind: str) -> Item:
+        item = self._item_of(event, kind)
+        if item.done:
+            self._begin_turn()
+            item = self._item_of(event, kind)
+        return item
+
+    def _begin_turn(self) -> None:
+        """An agent's next turn: places count from 0 again, ids may be the same. Not all agents announce it."""
+        if self._turns[-1]:
+            self._turns.append([])
+
+    def _call_chunk(self, item: Item, whole: dict[str, Any] | None, text: str) -> ToolCallChunk:
         """A piece of a call; the first that knows the ``whole`` item brings its id and name."""
         if item.call is None:
             item.call = self._calls
@@ -256,10 +237,11 @@ class ResponsesFold:
         if whole is not None and not item.named and isinstance(whole.get("name"), str):
             item.named = True
             its_id, name = whole.get("call_id") or whole.get("id"), whole["name"]
+            its_id = its_id if isinstance(its_id, str) else None
         return ToolCallChunk(index=item.call, id=its_id, function=Function(name, text))
 
 
-def _in_order(turn: list[_Item]) -> list[_Item]:
+def _in_order(turn: list[Item]) -> list[Item]:
     """By place where all have one (they may end out of order), else as they came."""
     if all(item.place is not None for item in turn):
         return sorted(turn, key=lambda item: item.place or 0)
@@ -272,11 +254,6 @@ def _message_text(item: dict[str, Any]) -> str:
         return blocks
     texts = [block.get("text") for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
     return "".join(text for text in texts if isinstance(text, str))
-
-
-def _rest(whole: str, said: str) -> str:
-    """What of ``whole`` has not been said; nothing where the two differ, as what was said cannot be taken back."""
-    return whole[len(said) :] if whole.startswith(said) else ""
 
 
 def _whole(value: Any) -> int:

@@ -6,6 +6,8 @@ A stream asks its source for ``read1()``, which gives the next piece and ``b""``
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -54,32 +56,52 @@ class AsyncSource(Protocol):
         ...
 
 
-class ReadInThreads:
-    """A reply of the waiting wire, read from a loop: each read waits in a worker, and a cancelled one ends the
-    connection.
+class _InThreads:
+    """A source that waits, read from a loop: each read waits in a worker.
+
+    It is closed by whoever touches it last: by the worker, where one is reading when the stream is left.
     """
 
-    def __init__(self, reply: IncomingReply, wire: Wire, workers: Workers) -> None:
-        self._reply = reply
-        self._wire = wire
+    def __init__(self, source: Source, workers: Workers, interrupt: Callable[[], None]) -> None:
+        self._source = source
         self._workers = workers
+        self._interrupt = interrupt
+        self._lock = threading.Lock()
         self._reading = False
-        self.delimited = reply.delimited
+        self._left = False
+        self.delimited = source.delimited
 
-    async def read1(self) -> bytes:
-        self._reading = True
-        piece = await self._workers.run(self._reply.read1, self._leave)
-        self._reading = False
-        return piece
+    async def read1(self) -> Piece:
+        return await self._workers.run(self._read, self.close)
 
     def close(self) -> None:
-        if self._reading:
-            self._leave()
-        else:
-            self._reply.close()
+        with self._lock:
+            first, self._left = not self._left, True
+            reading = self._reading
+        if reading:
+            self._interrupt()
+        elif first:
+            self._source.close()
 
-    def _leave(self) -> None:
-        self._wire.abort()  # the worker closes the reply, as what it reads breaks off
+    def _read(self) -> Piece:
+        with self._lock:
+            if self._left:  # while this read waited for a worker
+                return b""
+            self._reading = True
+        try:
+            return self._source.read1()
+        finally:
+            with self._lock:
+                self._reading = False
+            if self._left:
+                self._source.close()
+
+
+class ReadInThreads(_InThreads):
+    """A reply of the waiting wire. Leaving it ends the connection, which wakes the worker that reads."""
+
+    def __init__(self, reply: IncomingReply, wire: Wire, workers: Workers) -> None:
+        super().__init__(reply, workers, wire.abort)
 
 
 class Pieces:
@@ -105,22 +127,17 @@ class Pieces:
     def close(self) -> None:
         close = getattr(self._pieces, "close", None)
         if close is not None:
-            close()
+            with contextlib.suppress(Exception):  # it is left: what it says to that concerns nobody
+                close()
 
 
-class PiecesInThreads:
-    """The same, read from a loop. A read that is cancelled goes on in its worker: nothing here can end it."""
+class PiecesInThreads(_InThreads):
+    """What a backend with a transport of its own hands out. A read that is left goes on in its worker: nothing here can
+    end it.
+    """
 
     def __init__(self, pieces: Pieces, workers: Workers) -> None:
-        self._pieces = pieces
-        self._workers = workers
-        self.delimited = pieces.delimited
-
-    async def read1(self) -> Piece:
-        return await self._workers.run(self._pieces.read1, lambda: None)
-
-    def close(self) -> None:
-        self._pieces.close()
+        super().__init__(pieces, workers, lambda: None)
 
 
 class AsyncPieces:

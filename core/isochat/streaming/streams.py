@@ -72,6 +72,7 @@ class _Stream(Generic[S]):
                 "the stream was closed before its end", remedy="Read it to its end, or use stream.partial"
             )
             self._error.partial = self.partial
+            self._reading.chunks.clear()
             self._settle(self._error)
 
     def _finish(self) -> None:
@@ -90,7 +91,10 @@ class _Stream(Generic[S]):
             self._guard(self._reading.end, self._source.delimited)
             self._over()
             return
+        before = self._reading.growing
         self._guard(self._reading.feed, piece)
+        if self._reading.growing > before:
+            self._wait()  # a large event is under way: the server is not silent
         if "first" not in self._wire.times and self._reading.chunks:
             self._wire.mark("first")
 
@@ -98,7 +102,7 @@ class _Stream(Generic[S]):
         try:
             work(argument)
         except ChatError as error:
-            self._fail(error)
+            self._fail(error.with_traceback(None))  # what its frames hold is the server's, who may echo a token
         except BaseException:
             self._close()
             raise
@@ -106,13 +110,17 @@ class _Stream(Generic[S]):
     def _broke(self, error: ChatError) -> None:
         """Reading broke off: that ends the stream, well or badly."""
         self._guard(self._reading.broken, error)
-        self._over()
+        if not self._ended:
+            self._wire.failure = None  # the answer is complete
+            self._over()
 
     def _fail(self, error: ChatError) -> None:
         # Chunks that came before the failure are handed out first.
         if self._error is None:
             self._finish()
             self._error = error
+            if error.partial is not None:
+                error.partial = self.partial  # which knows of the call
             self._settle(error)
 
     def _over(self) -> None:
@@ -124,6 +132,8 @@ class _Stream(Generic[S]):
     def _end_after_done(self) -> bool:
         """Judge a stream that has said [DONE]; says whether the end of its body is worth a moment."""
         self._guard(self._reading.end, self._source.delimited)
+        if self._wire.incoming is None:  # not on the wire: nothing here could end the wait
+            self._over()
         self._wire.idle = min(self._wire.idle, _LINGER)
         self._wait()
         return not self._ended
@@ -150,6 +160,9 @@ class ChatStream(_Stream[Source], Iterator[ChatChunk]):
     keeps what had come as ``partial``. A stream may be read in another thread than the one that opened it, by one
     thread at a time.
     """
+
+    _waiting = False
+    _left = False
 
     def __iter__(self) -> Self:
         return self
@@ -178,8 +191,14 @@ class ChatStream(_Stream[Source], Iterator[ChatChunk]):
         return self._whole()
 
     def close(self) -> None:
-        """Leave: the connection closes at once, unless the stream has ended."""
-        self._close()
+        """Leave: the connection closes at once, unless the stream has ended. Any thread may, also while another reads:
+        that one gets StreamTruncatedError.
+        """
+        if self._waiting:  # in another thread, or under a signal handler: who waits wakes up, and closes
+            self._left = True
+            self._wire.abort()
+        else:
+            self._close()
 
     def __enter__(self) -> Self:
         return self
@@ -195,23 +214,37 @@ class ChatStream(_Stream[Source], Iterator[ChatChunk]):
                 self._leave_after_done()
                 return
             try:
-                piece = self._source.read1()
+                piece = self._read()
             except ChatError as error:
-                self._broke(error)
+                if self._left:
+                    self._close()
+                else:
+                    self._broke(error)
                 return
             except BaseException:
                 self._close()
                 raise
-            self._take(piece)
+            if self._left:
+                self._close()
+            else:
+                self._take(piece)
+
+    def _read(self) -> Any:
+        self._waiting = True
+        try:
+            return self._source.read1()
+        finally:
+            self._waiting = False
 
     def _leave_after_done(self) -> None:
         if not self._end_after_done():
             return
         try:
-            self._source.read1()
+            self._read()
         except ChatError:
             self._wire.failure = None  # the answer is complete
-        self._over()
+        finally:
+            self._over()
 
 
 class AsyncChatStream(_Stream[AsyncSource], AsyncIterator[ChatChunk]):
@@ -275,7 +308,5 @@ class AsyncChatStream(_Stream[AsyncSource], AsyncIterator[ChatChunk]):
             await self._source.read1()
         except ChatError:
             self._wire.failure = None
-        except BaseException:
-            self._close()
-            raise
-        self._over()
+        finally:
+            self._over()

@@ -25,7 +25,7 @@ class _Call:
         self.word = "function"
         self.fields: dict[str, Any] = {}
         self.body: dict[str, Any] = {}
-        self.name = ""
+        self.name: str | None = None
         self.written: list[str] = []
 
 
@@ -60,22 +60,23 @@ class ToolCalls:
         word = "custom" if isinstance(piece.get("custom"), dict) else "function"
         body = piece.get(word)
         if not isinstance(body, dict):
-            return ToolCallChunk(index=call.position, id=piece.get("id") or None, function=Function(""))
+            return ToolCallChunk(index=call.position, id=_id_of(piece), function=Function(""))
         call.word = word
         written_as = _WRITTEN[word]
         name: Any = body.get("name")
         text = arguments_text(body.get(written_as))
         if not isinstance(name, str) or name == call.name:  # some repeat it on each piece
             name = ""
-        call.name += name
+        else:
+            call.name = (call.name or "") + name
         call.written.append(text)
         for key, value in body.items():
             if key not in ("name", written_as) and value is not None:
                 call.body[key] = value
-        return ToolCallChunk(index=call.position, id=piece.get("id") or None, function=Function(name, text))
+        return ToolCallChunk(index=call.position, id=_id_of(piece), function=Function(name, text))
 
     def _call_of(self, piece: dict[str, Any]) -> _Call:
-        index, its_id = piece.get("index"), piece.get("id")
+        index, its_id = piece.get("index"), _id_of(piece)
         known = self._by_index.get(index) if isinstance(index, int) else None
         if known is None and not isinstance(index, int) and self._calls:
             # Without an index: the call of that id, or the one that was written last.
@@ -91,6 +92,11 @@ class ToolCalls:
         return known
 
 
+def _id_of(piece: dict[str, Any]) -> str | None:
+    its_id = piece.get("id")
+    return its_id if isinstance(its_id, str) and its_id else None
+
+
 def _written(call: _Call) -> dict[str, Any]:
-    text = "".join(call.written)
-    return {**call.fields, call.word: {**call.body, "name": call.name, _WRITTEN[call.word]: text}}
+    named = {} if call.name is None else {"name": call.name}
+    return {**call.fields, call.word: {**call.body, **named, _WRITTEN[call.word]: "".join(call.written)}}

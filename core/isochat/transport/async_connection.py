@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import re
 import socket
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -19,74 +21,92 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, AbstractStreamWriter, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 
-from isochat.errors import ChatError, ProtocolError, ResponseTooLargeError
+from isochat.errors import ChatError, ConfigurationError, ProtocolError, ResponseTooLargeError
 from isochat.transport.deadline import run_beside_loop
 from isochat.transport.limits import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
     from isochat.transport.async_wire import AsyncWire
 
-under_way: ContextVar[AsyncWire] = ContextVar("isochat_async_wire")
+# In a list that is emptied afterwards: asyncio keeps a copy of the context in which a connection was made.
+under_way: ContextVar[list[AsyncWire]] = ContextVar("isochat_async_wire")
 
+_SUCCESS = b"HTTP/1.1 2"
 _HEAD_END = b"\r\n\r\n"
 _INTERIM_REPLIES = 16
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n", re.IGNORECASE)
 
 
 class Connection(ResponseHandler):
     """One connection, and the wire it works for.
 
+    It holds the wire no longer than until the head has come: a stream that is forgotten must be collected, while its
+    connection is still open.
+
     Attributes:
-        wire: The wire of the request under way, or of the last one.
-        rest: What had come of the body when the connection broke.
+        reply: aiohttp's reply whose body is on its way.
         reader_waits: Whether somebody waits for the body's next bytes.
     """
 
     def __init__(self, opened: set[Connection], loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
+        self._its_loop = loop
         self._opened = opened
         self._pid = os.getpid()
-        self.wire: AsyncWire | None = None
-        self.rest = b""
+        self.reply: aiohttp.ClientResponse | None = None
         self.reader_waits = False
-        self._head_came = False
+        self._wire: AsyncWire | None = None
+        self._used = False
         self._interim = 0
         self._content: aiohttp.StreamReader | None = None
+        self._rest = b""
+        # Until it is really gone; aiohttp forgets its transport when it asks it to close.
+        self._carrier: Any = None
+        self._plain_carrier: Any = None  # the same, but for TLS
 
     def serve(self, wire: AsyncWire) -> None:
         """Work for ``wire`` from here on."""
-        wire.reused = self.wire is not None
+        wire.reused = self._used
         wire.connection = self
-        self.wire = wire
-        self.rest = b""
-        self._head_came = False
+        self._used = True
+        self._wire = wire
         self._interim = 0
         self._content = None
+        self._rest = b""
+        self.reader_waits = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self._carrier = transport
+        self._plain_carrier = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None) or transport
         self._opened.add(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._opened.discard(self)
+        self._carrier = self._plain_carrier = self._wire = self.reply = None
         self._keep_rest()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        wire = self.wire
-        if wire is None or self._head_came or not data:  # a proxy's reply, or a body
+        wire = self._wire
+        if wire is None or not data:  # a body, or a proxy's reply
             super().data_received(data)
         else:
             end = data.find(_HEAD_END) + len(_HEAD_END)
             if end < len(_HEAD_END):
-                end = len(data)
-            wire.head_bytes += end
-            if wire.head_bytes > wire.limits.head:
-                self._refuse(ResponseTooLargeError(f"the reply's head is larger than {wire.limits.head} bytes"))
-                return
-            # The head by itself: with a body that is damaged in the same packet, aiohttp would lose the status.
-            super().data_received(data[:end])
-            if end < len(data) and self.transport is not None:
-                self.data_received(data[end:])
+                super().data_received(data)
+                if self._wire is not None:  # else it ended all the same: it began to end in the packet before
+                    self._count(len(data), wire)
+            elif self._count(end, wire):
+                length = _LENGTH.search(data, 0, end) if data.startswith(_SUCCESS) else None
+                if length is not None and len(data) - end <= int(length[1]):
+                    super().data_received(data)
+                else:
+                    # The head by itself: with chunks that are damaged in the same packet, after an interim reply, or
+                    # with something behind the body, aiohttp would lose it.
+                    super().data_received(data[:end])
+                    if end < len(data) and self.exception() is None:
+                        self.data_received(data[end:])
         failure = self.exception()
         content = self._content
         if failure is not None and content is not None and not content.is_eof() and content.exception() is None:
@@ -99,36 +119,70 @@ class Connection(ResponseHandler):
             self._interim += 1
             if self._interim > _INTERIM_REPLIES:
                 self._refuse(ProtocolError(f"the server sent more than {_INTERIM_REPLIES} interim replies"))
-        elif not self._head_came:
-            self._head_came = True
+        elif self._content is None:
+            self._wire = None
             self._content = content
         if self.exception() is None:
             super().feed_data(data, size)
 
     def close(self) -> None:
         """At once: nothing is flushed and no farewell of TLS is waited for."""
-        transport = self.transport
-        if transport is not None:
-            if self._pid == os.getpid():
-                try:
-                    transport.abort()
-                except RuntimeError:
-                    pass  # its loop is closed
+        if self._pid != os.getpid():
+            # A forked child's copy. Even the loop's selector is the parent's: nothing of it may be touched.
+            self.transport = None
+        elif self._carrier is not None:
+            if self._its_loop.is_closed():
+                self._bury()
             else:
-                # A forked child's copy. Even the loop's selector is the parent's: nothing of it may be touched.
-                self.transport = None
+                self._carrier.abort()
         super().close()
+
+    def abort(self) -> None:
+        """The same; aiohttp aborts TLS when a session is closed."""
+        self.close()
+
+    @property
+    def closed(self) -> asyncio.Future[None] | None:
+        """What is waited for when the session closes; in a forked child nothing comes of it."""
+        return super().closed if self._pid == os.getpid() else None
 
     def take_rest(self) -> bytes:
         """What had come of the body when the connection broke; once."""
-        rest, self.rest = self.rest, b""
+        rest, self._rest = self._rest, b""
         return rest
+
+    def leave(self) -> None:
+        """Give up the reply under way and close."""
+        reply, self.reply = self.reply, None
+        if reply is not None:
+            with suppress(Exception):  # of a loop that has ended
+                reply.release()
+        self.close()
+
+    def _bury(self) -> None:
+        """Close without the loop.
+
+        asyncio has no way to do it: ``abort()`` asks the loop for the rest, and a transport that is collected unclosed
+        warns. The rest is done by its own private method; where that is missing, there is a warning.
+        """
+        plain = self._plain_carrier
+        with suppress(Exception):
+            self._carrier.abort()
+        with suppress(Exception):
+            plain._call_connection_lost(None)
+
+    def _count(self, size: int, wire: AsyncWire) -> bool:
+        wire.head_bytes += size
+        if wire.head_bytes > wire.limits.head:
+            self._refuse(ResponseTooLargeError(f"the reply's head is larger than {wire.limits.head} bytes"))
+            return False
+        return True
 
     def _keep_rest(self) -> None:
         content = self._content
-        # A reader who waits takes what is there by himself, though he may only run later.
+        # A reader who waits takes what is there by himself, though he may run only later.
         if content is not None and not self.reader_waits and not content.is_eof() and content.exception() is None:
-            self.rest += content.read_nowait()
+            self._rest += content.read_nowait()
 
     def _refuse(self, error: ChatError) -> None:
         if self.exception() is None:
@@ -150,32 +204,30 @@ class Connector(aiohttp.TCPConnector):
         self._factory = functools.partial(Connection, opened, loop=asyncio.get_running_loop())  # type: ignore[assignment]
 
     async def connect(self, req: aiohttp.ClientRequest, *args: Any, **kwargs: Any) -> Any:
-        wire = under_way.get()
+        (wire,) = under_way.get()
         wire.phase = "pool" if self.limit else "connect"
         connection = await super().connect(req, *args, **kwargs)
         while connection.protocol is not None and connection.protocol.should_close:
             # A reply that nobody had asked for came behind the last one: aiohttp would take it for the next one.
             connection.close()
             connection = await super().connect(req, *args, **kwargs)
-        assert isinstance(connection.protocol, Connection)
+        if not isinstance(connection.protocol, Connection):
+            connection.close()
+            raise ConfigurationError(
+                f"aiohttp {aiohttp.__version__} makes its connections where isochat does not find them",
+                remedy="pip install 'isochat[async]' for a version that is known to work",
+            )
         connection.protocol.serve(wire)
         wire.phase = "send"
-        wire.sent.append(_head(req))
+        wire.headers_sent = req.headers
         return connection
 
     async def _create_connection(self, *args: Any, **kwargs: Any) -> ResponseHandler:
-        wire = under_way.get()
+        (wire,) = under_way.get()
         wire.enter("connect")
         connection = await super()._create_connection(*args, **kwargs)
         wire.enter("send")
         return connection
-
-
-def _head(request: aiohttp.ClientRequest) -> bytes:
-    """The head as aiohttp is about to write it, by itself, into the connection."""
-    lines = [f"{request.method} {request.url.raw_path_qs} HTTP/1.1"]
-    lines += [f"{name}: {value}" for name, value in request.headers.items()]
-    return "\r\n".join([*lines, "\r\n"]).encode()
 
 
 class _Resolver(AbstractResolver):
@@ -225,7 +277,6 @@ class RequestBody(aiohttp.Payload):
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         wire = self._wire
-        wire.sent.append(wire.request_body)
         await writer.write(wire.request_body)
         if wire.phase == "send":
             wire.phase = "first_byte"

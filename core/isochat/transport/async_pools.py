@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from isochat.transport.async_wire import AsyncWire
 
 
+_REMEMBERED = 64
+
+
 class AsyncPools:
     """The sessions of one client object. May be made in any thread, with or without a loop.
 
@@ -45,20 +48,22 @@ class AsyncPools:
         self._tls: ssl.SSLContext | None = None
         self._lock = threading.Lock()
         self._sessions: dict[asyncio.AbstractEventLoop, LoopSession] = {}
-        self._ways: dict[str, dict[str, Any]] = {}
+        self._ways: dict[str, tuple[URL, dict[str, Any]]] = {}
         self._pid = os.getpid()
 
     async def request(self, wire: AsyncWire) -> aiohttp.ClientResponse:
         """Send ``wire``'s request and wait for the reply's head; its body is left on the connection."""
-        opened = await self._session()
-        url = wire.url
+        opened = self._sessions.get(asyncio.get_running_loop())
+        if opened is None or not opened.usable or self._pid != os.getpid():
+            opened = await self._open()
+        url, way = self._ways.get(wire.url) or self._way_to(wire.url)
         return await opened.session.request(
             wire.method,
-            URL(url, encoded=True),
+            url,
             data=RequestBody(wire) if wire.request_body else None,
             headers=wire.request_headers,
             allow_redirects=False,
-            **self._way_to(url),
+            **way,
         )
 
     def close(self) -> None:
@@ -79,41 +84,30 @@ class AsyncPools:
         if self._pid == os.getpid():
             self.close()
 
-    async def _session(self) -> LoopSession:
+    async def _open(self) -> LoopSession:
         if self._pid != os.getpid():
-            self._leave_to_the_parent()
-        loop = asyncio.get_running_loop()
-        session = self._sessions.get(loop)
-        if session is None or not session.usable:
-            session = LoopSession(self._max_connections)
-            await session.guard()  # does not wait
-            with self._lock:
-                self._sessions[loop] = session
-                dead = [self._sessions.pop(other) for other in list(self._sessions) if other.is_closed()]
-            for other in dead:
-                other.close()
+            # A lock that another thread held is never released; the sessions have been left with the fork.
+            self._lock, self._sessions, self._pid = threading.Lock(), {}, os.getpid()
+        session = LoopSession(self._max_connections)
+        await session.guard()  # does not wait, so no other task can come in between
+        with self._lock:
+            self._sessions[session.loop] = session
+            dead = [self._sessions.pop(loop) for loop in list(self._sessions) if loop.is_closed()]
+        for other in dead:
+            other.close()
         return session
 
-    def _leave_to_the_parent(self) -> None:
-        inherited = self._sessions
-        self._lock, self._sessions, self._pid = threading.Lock(), {}, os.getpid()
-        for session in inherited.values():
-            session.leave()
-
-    def _way_to(self, address: str) -> dict[str, Any]:
-        # By origin: a client object has one host.
-        scheme, _, rest = address.partition("://")
-        origin = f"{scheme}://{rest.partition('/')[0]}"
-        way = self._ways.get(origin)
-        if way is None:
-            url = urlsplit(origin)
-            proxy = self._proxies.way_to(scheme, url.hostname or "", url.port)
-            way = {}
-            if scheme == "https":
-                way["ssl"] = self._tls_context()
-            if proxy is not None:
-                way |= {"proxy": proxy.url, "proxy_headers": proxy.headers}
-            self._ways[origin] = way
+    def _way_to(self, address: str) -> tuple[URL, dict[str, Any]]:
+        parts = urlsplit(address)
+        proxy = self._proxies.way_to(parts.scheme, parts.hostname or "", parts.port)
+        options: dict[str, Any] = {}
+        if parts.scheme == "https":
+            options["ssl"] = self._tls_context()
+        if proxy is not None:
+            options |= {"proxy": proxy.url, "proxy_headers": proxy.headers}
+        way = URL(address, encoded=True), options
+        if len(self._ways) < _REMEMBERED:  # a client object asks few places
+            self._ways[address] = way
         return way
 
     def _tls_context(self) -> ssl.SSLContext:

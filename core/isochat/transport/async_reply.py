@@ -22,13 +22,16 @@ class AsyncIncomingReply:
             may have been cut.
     """
 
-    __slots__ = ("_body", "_done", "_loop", "_raw", "delimited", "headers", "reason", "status", "wire")
+    __slots__ = ("_body", "_connection", "_done", "_loop", "_raw", "delimited", "headers", "reason", "status", "wire")
 
     def __init__(self, raw: aiohttp.ClientResponse, wire: AsyncWire) -> None:
         self._done = False
         self._raw = raw
         self._loop = asyncio.get_running_loop()
         self.wire = wire
+        self._connection = wire.connection
+        if self._connection is not None:
+            self._connection.reply = raw
         self.status: int = raw.status
         self.reason: str = raw.reason or ""
         # As they stood on the wire; aiohttp writes well-known names its own way.
@@ -53,6 +56,8 @@ class AsyncIncomingReply:
                 if not data:
                     self._body.finish()
                     self._done = True  # aiohttp has given the connection back by itself
+                    if self._connection is not None and self._connection.reply is self._raw:
+                        self._connection.reply = None
                     return b""
                 data = self._body.take(data)
                 if data:
@@ -89,14 +94,14 @@ class AsyncIncomingReply:
         content = self._raw.content
         failure = content.exception()
         if failure is not None:  # what had come before it comes first
-            rest = self.wire.connection.take_rest() if self.wire.connection is not None else b""
+            rest = self._connection.take_rest() if self._connection is not None else b""
             if rest:
                 return rest
             raise failure
         data = content.read_nowait()
         if data or content.at_eof():
             return data
-        alarm, connection = self.wire.alarm(seconds), self.wire.connection
+        alarm, connection = self.wire.alarm(seconds), self._connection
         try:
             async with alarm:
                 if connection is not None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import io
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from yarl import URL
 
 from isochat.errors import ChatError, ChatTimeoutError, Phase, ResponseTooLargeError
 from isochat.transport import async_failures, failures
@@ -19,8 +22,8 @@ if TYPE_CHECKING:
 
 # A loop's timer may ring a clock tick early, when the deadline has not quite passed.
 _TICK = 0.001
-# http.client's own limit, so that both wires refuse the same heads.
-_MOST_HEADERS = 100
+# http.client's own limit (it counts the empty line too), so that both wires refuse the same heads.
+_MOST_HEADERS = 99
 
 
 class AsyncWire(Exchange):
@@ -37,7 +40,18 @@ class AsyncWire(Exchange):
         super().__init__(deadline, **options)
         self._pools = pools
         self._alarm: asyncio.Timeout | None = None
+        # Kept by the connection while it works for this wire.
         self.connection: Connection | None = None
+        self.headers_sent: Mapping[str, str] | None = None
+
+    @property
+    def sent(self) -> list[bytes]:
+        """The bytes given to the connection: the head as aiohttp writes it, out of sight, and the body."""
+        if self.headers_sent is None:
+            return []
+        lines = [f"{self.method} {URL(self.url, encoded=True).raw_path_qs} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in self.headers_sent.items()]
+        return ["\r\n".join([*lines, "\r\n"]).encode(), self.request_body]
 
     async def send(self, method: str, url: str, headers: Iterable[tuple[str, str]], body: bytes) -> AsyncIncomingReply:
         """Send the one request of this attempt and wait for the reply's headers.
@@ -47,14 +61,15 @@ class AsyncWire(Exchange):
             TransportError, ChatTimeoutError, ResponseTooLargeError: no usable reply came.
         """
         self.begin(method, url, headers, body)
-        token = under_way.set(self)
+        holder: list[AsyncWire] = [self]
+        token = under_way.set(holder)
         alarm: asyncio.Timeout | None = None
         reply: AsyncIncomingReply | None = None
         try:
             self._alarm = alarm = self.alarm(self.deadline.left(self.phase))
             async with alarm:
-                raw = await self._pools.request(self)
-            reply = AsyncIncomingReply(raw, self)
+                # Not kept in this frame: aiohttp's reply shows its headers.
+                reply = AsyncIncomingReply(await self._pools.request(self), self)
             if len(reply.headers) > _MOST_HEADERS:
                 raise ResponseTooLargeError(f"the reply's head has more than {_MOST_HEADERS} lines")
             self.take_head(reply.status, reply.reason, reply.headers)
@@ -66,6 +81,7 @@ class AsyncWire(Exchange):
             raise self.failed(error) from self.cause_of(error)
         finally:
             under_way.reset(token)
+            holder.clear()
         return reply
 
     async def exchange(self, method: str, url: str, headers: Iterable[tuple[str, str]], body: bytes) -> bytes:
@@ -77,16 +93,16 @@ class AsyncWire(Exchange):
         if self.left_open:
             self.incoming = reply
             return b""
-        pieces: list[bytes] = []
+        body_read = io.BytesIO()
         try:
-            while piece := await reply.read1():
-                pieces.append(piece)
+            while body_read.write(await reply.read1()):
+                pass
         except Exception as error:
             if not self.forgives(error):
                 raise
         finally:
             reply.close()
-        return self.take_body(pieces)
+        return self.take_body(body_read.getvalue())
 
     def alarm(self, seconds: float | None) -> asyncio.Timeout:
         """A timeout of ``seconds``, for ``async with``."""

@@ -12,7 +12,7 @@ import http.client
 import io
 import ipaddress
 import socket
-from contextvars import ContextVar
+import threading
 from email.errors import FirstHeaderLineIsContinuationDefect, MissingHeaderBodySeparatorDefect
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +21,10 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NameResolutionError
 
 from isochat.errors import ConnectError, ConnectionLostError, ProtocolError, ResponseTooLargeError
+from isochat.transport.places import Places, under_way
 
 if TYPE_CHECKING:
     from isochat.transport.wire import Wire
-
-under_way: ContextVar[Wire] = ContextVar("isochat_wire")
 
 # Heads and bodies up to this size leave in one packet: one system call less than bare urllib3.
 _JOINED = 128 * 1024
@@ -90,6 +89,7 @@ class ClockedSocket:
                 return
             data, wire.held = wire.held + data, None
         view = memoryview(data)
+        del data  # the head with its token, which this frame would show if the sending fails
         try:
             while view:
                 self.socket.settimeout(wire.time_left())
@@ -173,7 +173,9 @@ class _OnTheClock:
                 ipaddress.ip_address(host.strip("[]"))
             except ValueError:
                 # getaddrinfo knows no timeout and cannot be interrupted.
-                return wire.deadline.run(look_up, "connect", wire.limits.connect)
+                wire.lookup = threading.Event()
+                wire.time_left()
+                return wire.deadline.run(look_up, "connect", wire.limits.connect, wire.lookup)
             return look_up()
         except OSError as error:
             raise NameResolutionError(self.host, self, error) from error  # type: ignore[arg-type]
@@ -202,6 +204,14 @@ class _OnTheClock:
             if isinstance(self.sock, ClockedSocket):
                 self.sock = plain
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether it can be used again; urllib3 asks as it takes a connection out of the pool."""
+        if isinstance(self.sock, ClockedSocket) and not self.sock.wire.let_go():
+            return False
+        connected: bool = super().is_connected  # type: ignore[misc]
+        return connected
+
     def request(self, method: str, url: str, body: Any = None, *args: Any, **kwargs: Any) -> None:
         wire = under_way.get()
         wire.requested = True
@@ -225,16 +235,32 @@ class _Http(_OnTheClock, HTTPConnection):  # type: ignore[misc]
 
 
 class _Https(_OnTheClock, HTTPSConnection):  # type: ignore[misc]
-    pass
+    _handle: socket.socket | None = None
+
+    def _new_conn(self) -> socket.socket:
+        sock = super()._new_conn()
+        # TLS takes the socket out of its object before the handshake, in which a cancelled call must not hang.
+        under_way.get().socket = self._handle = sock.dup()
+        return sock
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+        finally:
+            if self._handle is not None:
+                self._handle.close()
+                self._handle = None
 
 
 class HttpPool(urllib3.HTTPConnectionPool):
     """A pool of plain connections; ``ConnectionCls`` is urllib3's documented hook."""
 
     ConnectionCls = _Http  # type: ignore[assignment]
+    QueueCls = Places  # type: ignore[assignment]
 
 
 class HttpsPool(urllib3.HTTPSConnectionPool):
     """A pool of TLS connections."""
 
     ConnectionCls = _Https  # type: ignore[assignment]
+    QueueCls = Places  # type: ignore[assignment]

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from isochat.errors import ChatTimeoutError, ConnectError, Phase
+from isochat.errors import ChatTimeoutError, ConnectError, ConnectionLostError, Phase
 
 T = TypeVar("T")
 
@@ -84,17 +84,22 @@ class Deadline:
             else "Give the call more time with deadline=, or ask for fewer tokens",
         )
 
-    def run(self, work: Callable[[], T], phase: Phase, at_most: float = math.inf) -> T:
+    def run(
+        self, work: Callable[[], T], phase: Phase, at_most: float = math.inf, done: threading.Event | None = None
+    ) -> T:
         """Do ``work`` that cannot be interrupted (a name lookup, a login) without waiting past the deadline.
 
         It runs in a daemon thread that is left behind when the time is over. Eight run at once, so no more than
         eight are ever left; whoever finds no place waits for one.
+
+        Args:
+            done: Is set when the work is over. Who sets it before that ends the waiting.
         """
         places = _places
         if not places.acquire(timeout=self.left(phase, at_most)):
             raise _no_place()
         outcome: list[tuple[bool, Any]] = []
-        done = threading.Event()
+        done = done or threading.Event()
 
         def finish(worked: bool, value: Any) -> None:
             outcome.append((worked, value))
@@ -106,6 +111,8 @@ class Deadline:
             if self.clock.monotonic() < self.at:
                 raise _no_answer(phase, at_most)
             raise self.passed(phase)
+        if not outcome:
+            raise ConnectionLostError("the call was cancelled")
         worked, value = outcome[0]
         if worked:
             return value  # type: ignore[no-any-return]

@@ -41,8 +41,8 @@ class Exchange:
         streaming: Whether a successful reply is left open, as :attr:`incoming`, to be read as a stream.
         credentials: The headers that authenticate this attempt.
         method, url, request_headers, request_body: The request as it was sent.
-        sent: The exact bytes given to the socket, in the order of sending.
         status, reason, headers, body: The reply; ``None`` until there is one. ``body`` is decompressed.
+        redactor: Blanks what authenticates this attempt.
         incoming: The reply of a stream, its body still on the connection.
         failure: What broke the attempt below HTTP.
         client_call: The client's documented call under way, where the backend has said so.
@@ -60,7 +60,7 @@ class Exchange:
         credentials: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         product: str | None = None,
-        secrets: Iterable[str] = (),
+        redactor: Redactor | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.deadline = deadline
@@ -69,14 +69,14 @@ class Exchange:
         self.credentials = credentials or {}
         self.own_headers = headers or {}
         self.product = product
-        self._secrets = secrets
+        self.redactor = redactor or Redactor(())
         self.limits = limits
 
         self.method = ""
         self.url = ""
         self.request_headers: dict[str, str] = {}
         self.request_body = b""
-        self.sent: list[bytes] = []
+        self._sent: list[bytes] = []
         self.status: int | None = None
         self.reason = ""
         self.headers: list[tuple[str, str]] = []
@@ -95,9 +95,9 @@ class Exchange:
         self.body_bytes = 0
 
     @property
-    def redactor(self) -> Redactor:
-        """Blanks what authenticates this attempt."""
-        return Redactor(self._secrets)
+    def sent(self) -> list[bytes]:
+        """The exact bytes given to the socket, in the order of sending."""
+        return self._sent
 
     def header(self, name: str) -> str | None:
         """A header of the reply; the first one of that name."""
@@ -107,6 +107,10 @@ class Exchange:
     def mark(self, moment: str) -> None:
         """Note the time of ``moment``."""
         self.times[moment] = self.deadline.clock.monotonic()
+
+    def abort(self) -> None:
+        """End the attempt from another thread, whatever it waits for."""
+        self.aborted = True
 
     # -- the rules of a request and of a reply's head -----------------------------------------------------
 
@@ -133,6 +137,8 @@ class Exchange:
             RedirectRefusedError: it is a redirect, which isochat never follows.
         """
         self.mark("head")
+        # Whatever the server echoes: a reason or a request id ends up in logs and messages.
+        reason, headers = self.redactor.clean(reason), self.redactor.clean_headers(headers)
         names = {name.lower() for name, _ in headers}
         if "transfer-encoding" in names and "content-length" in names:
             # RFC 9112 6.3 calls this an attack on message framing; aiohttp refuses it, urllib3 does not.
@@ -159,11 +165,12 @@ class Exchange:
         """Whether the reply that has begun is to be read as a stream."""
         return self.streaming and self.status is not None and self.status < 300
 
-    def take_body(self, pieces: Iterable[bytes]) -> bytes:
-        """Note the whole body. That of an error reply has the token blanked before any client or caller sees it."""
-        data = b"".join(pieces)
+    def take_body(self, data: bytes) -> bytes:
+        """Note the whole body. An answer is left as it is. That of an error reply, and what is no answer under a
+        success status, has the token blanked before any client sees it, which may log it.
+        """
         self.mark("end")
-        if self.status is not None and self.status >= 400:
+        if (self.status or 0) >= 400 or not any(word in data for word in _ANSWERS):
             data = self.redactor.clean_bytes(data)
         self.body = data
         return data
@@ -246,6 +253,10 @@ class Exchange:
     def cause_of(self, error: BaseException) -> BaseException | None:
         """What to chain the failure to: the library's own exception, if it is not the failure itself."""
         return error if isinstance(error, Exception) and not isinstance(error, ChatError) else error.__cause__
+
+
+# An answer has one of these at its top; see isochat.wire_format.replies.
+_ANSWERS = (b'"choices"', b'"output"', b'"messages"')
 
 
 def _shown(location: str) -> str:

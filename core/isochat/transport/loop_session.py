@@ -34,19 +34,20 @@ class LoopSession:
 
     def __init__(self, max_connections: int | None) -> None:
         self.loop = asyncio.get_running_loop()
-        self._pid = os.getpid()
         self._opened: set[Connection] = set()
         self.session = aiohttp.ClientSession(
             connector=Connector(self._opened, limit=max_connections or 0),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+            # The others that aiohttp adds where they are missing, User-Agent and Accept-Encoding, never are.
+            skip_auto_headers=("Accept", "Content-Type"),
             timeout=_NO_TIMEOUTS,
             max_line_size=_LONGEST_LINE,
             max_field_size=_LONGEST_LINE,
         )
         self._guard = self._until_the_loop_ends()
+        _kept.add(self)
 
     @property
     def usable(self) -> bool:
@@ -65,36 +66,37 @@ class LoopSession:
         """Close from anywhere: at once where the loop has ended, else as soon as it turns again."""
         if self.session.closed:
             return
-        if self._pid != os.getpid():
-            self.leave()
-            return
         try:
             self.loop.call_soon_threadsafe(_Closing(self))
         except RuntimeError:
             pass  # the loop has ended; dropping the request has buried what it left
 
     def leave(self) -> None:
-        """In a forked child: the sockets and the selector are the parent's, who goes on using them."""
-        self.session.detach()
-        _left.append((self.session, self._guard, self._opened))
+        """In a forked child: the sockets and the loop's selector are the parent's, who goes on using them."""
+        _left.extend(self._opened)
+        self._opened.clear()
+        # A child's copies of connections do nothing when they are closed, so there is nothing to wait for.
+        _run_dry(self._guard.aclose())
 
     async def _until_the_loop_ends(self) -> AsyncGenerator[None]:
         try:
             yield
         finally:
             for connection in list(self._opened):
-                connection.close()
+                connection.leave()
             await self.session.close()
             for _ in range(_TURNS):
                 if not self._opened:
                     break
                 await asyncio.sleep(0)
+            _kept.discard(self)
 
     def bury(self) -> None:
         """Close what an ended loop has left behind."""
         for connection in list(self._opened):
-            _bury(connection.transport)
+            connection.leave()
         _run_dry(self.session.close())
+        _kept.discard(self)
 
 
 class _Closing:
@@ -115,21 +117,6 @@ class _Closing:
             self._session.bury()
 
 
-def _bury(transport: asyncio.BaseTransport | None) -> None:
-    """Close a transport whose loop is closed.
-
-    asyncio has no way to do it: ``abort()`` asks the loop for the rest, and a transport that is collected unclosed
-    warns. The rest is done by its own private method; where that is missing, there is a warning.
-    """
-    if transport is None:
-        return
-    plain: Any = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None) or transport
-    with suppress(Exception):
-        transport.abort()  # type: ignore[attr-defined]
-    with suppress(Exception):
-        plain._call_connection_lost(None)
-
-
 def _run_dry(coroutine: Coroutine[Any, Any, Any]) -> None:
     """Run a coroutine that has nothing to wait for, without a loop."""
     with suppress(StopIteration, RuntimeError):
@@ -139,5 +126,16 @@ def _run_dry(coroutine: Coroutine[Any, Any, Any]) -> None:
 
 # A task is held by its loop weakly.
 _under_way: set[asyncio.Task[None]] = set()
-# What a forked child has inherited. To collect it would close it.
-_left: list[Any] = []
+# Until they are closed, so that none is collected before its turn, with a warning.
+_kept: set[LoopSession] = set()
+# What a forked child has inherited: to collect it would close it.
+_left: list[Connection] = []
+
+
+def _leave_to_the_parent() -> None:
+    for session in list(_kept):
+        session.leave()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_the_parent)

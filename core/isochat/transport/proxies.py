@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 from isochat.errors import ConfigurationError
+from isochat.redaction import Secret
 
 
 class Proxy(NamedTuple):
@@ -40,7 +41,7 @@ class Proxies:
         if proxy_bypass_environment(f"{host}:{port}" if port else host, dict(self._named)):
             return None
         named = self._named.get("https") or self._named.get("all")
-        return _read(named) if named else None
+        return _read(Secret(named)) if named else None
 
 
 def _read(named: str) -> Proxy:

@@ -24,9 +24,9 @@ class IncomingReply:
     __slots__ = ("_body", "_done", "_raw", "delimited", "headers", "reason", "status", "wire")
 
     def __init__(self, raw: Any, wire: Wire) -> None:
-        self.wire = wire
-        self._raw = raw
         self._done = False
+        self._raw = raw
+        self.wire = wire
         self.status: int = raw.status
         self.reason: str = raw.reason or ""
         self.headers: list[tuple[str, str]] = list(raw.headers.items())
@@ -74,3 +74,6 @@ class IncomingReply:
             # Both are needed: close() alone leaves a bounded pool one place short.
             self._raw.close()
             self._raw.release_conn()
+
+    def __del__(self) -> None:
+        self.close()  # of a reply that an interrupt kept from whoever was to read it

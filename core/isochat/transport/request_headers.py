@@ -25,7 +25,7 @@ def request_headers(
     own: Mapping[str, str],
     product: str | None,
 ) -> dict[str, str]:
-    """The headers of one request.
+    """The headers of one request. Those that authenticate are :class:`~isochat.redaction.Secret`: blank when shown.
 
     Args:
         client: What the client wanted to send.

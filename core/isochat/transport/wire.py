@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import os
 import socket
+import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from isochat.transport.connection import under_way
 from isochat.transport.deadline import Deadline
 from isochat.transport.exchange import Exchange
+from isochat.transport.places import Places, under_way
 from isochat.transport.reply import IncomingReply
 
 if TYPE_CHECKING:
@@ -32,6 +35,10 @@ class Wire(Exchange):
         self.requested = False
         self.held: bytes | None = None
         self.socket: socket.socket | None = None
+        self.queue: Places | None = None
+        self.lookup: threading.Event | None = None
+        self._ending = threading.Lock()
+        self._pid = os.getpid()
 
     def send(self, method: str, url: str, headers: Iterable[tuple[str, str]], body: bytes) -> IncomingReply:
         """Send the one request of this attempt and wait for the reply's headers.
@@ -65,25 +72,41 @@ class Wire(Exchange):
         if self.left_open:
             self.incoming = reply
             return b""
-        pieces: list[bytes] = []
+        # Not a list: what the server echoes is not to stand in this frame when the reply breaks.
+        body_read = io.BytesIO()
         try:
-            for piece in reply.chunks():
-                pieces.append(piece)
+            body_read.writelines(reply.chunks())
         except Exception as error:
             if not self.forgives(error):
                 raise
-        return self.take_body(pieces)
+        return self.take_body(body_read.getvalue())
 
     def drop_idle_connections(self) -> None:
         self._pools.drop_idle(self.url)
 
     def abort(self) -> None:
         """End the attempt from another thread: its connection closes, and the thread that waits on it returns."""
-        self.aborted = True
-        sock = self.socket
-        if sock is not None:
-            try:
-                # The plain socket's, also under TLS: the peer sees the end, and a blocked read returns.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-            except OSError:
-                pass  # it is closed already
+        if self._pid != os.getpid():
+            return  # the connection is the parent's of this forked child
+        with self._ending:
+            self.aborted = True
+            if self.socket is not None:
+                try:
+                    # The plain socket's, also under TLS: the peer sees the end, and a blocked read returns.
+                    socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
+                except OSError:
+                    pass  # it is closed already
+        if self.queue is not None:
+            self.queue.wake()
+        if self.lookup is not None:
+            self.lookup.set()
+
+    def let_go(self) -> bool:
+        """The connection goes over to another wire; from here on :meth:`abort` leaves it alone.
+
+        Returns:
+            Whether it can be used: an abort that came just as this attempt ended may have shut it down.
+        """
+        with self._ending:
+            self.socket = None
+            return not self.aborted

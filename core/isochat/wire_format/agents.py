@@ -33,7 +33,8 @@ def read_chat_agent(data: Mapping[str, Any], meta: Meta) -> ChatResult:
     for index, message in enumerate(messages):
         if not isinstance(message, dict):
             raise BadResponseError(f"messages[{index}] is {type_name(message)}; expected a message")
-    answered = {message.get("tool_call_id") for message in messages if message.get("role") == "tool"}
+    told = [message.get("tool_call_id") for message in messages if message.get("role") == "tool"]
+    answered = {call_id for call_id in told if isinstance(call_id, str)}
     parts: list[Part] = []
     calls: list[ToolCall] = []
     content: str | None = None

@@ -44,6 +44,7 @@ FINISH_REASONS: dict[str, FinishReason] = {
     "error": "error",
 }
 _NO_META = Meta()
+_TEXT_TYPES = ("text", "output_text")
 
 
 def read_completion(data: Any, meta: Meta = _NO_META) -> ChatResult:
@@ -260,7 +261,7 @@ def write_message(message: Message) -> dict[str, Any]:
             # One block may have become several parts.
             if block is not None and not any(block is other for other in blocks):
                 blocks.append(block)
-    plain = all(block.keys() == {"type", "text"} for block in blocks)
+    plain = all(block.keys() == {"type", "text"} and block["type"] in _TEXT_TYPES for block in blocks)
     content = message.content
     if plain and len(blocks) > 1 and "".join(block["text"] for block in blocks) != content:
         # The texts of an agent's turn, of which `content` is the last; agents take text alone (payload fact 22).
@@ -289,5 +290,5 @@ def _write_block(part: Part) -> Any:
         case ImagePart():
             return {"type": "image_url", "image_url": {"url": part.url}}
         case OtherPart(data=dict() as data):
-            return {"type": part.type, **data}
+            return {**data, "type": part.type}
     return None

@@ -57,11 +57,13 @@ def _read_block(block: Any, path: str) -> Iterable[Part]:
 def read_reasoning(block: dict[str, Any], path: str) -> tuple[ReasoningPart, ...]:
     """The parts of one ``reasoning`` block or Responses item: readable summaries, or encrypted ones."""
     parts: list[ReasoningPart] = []
-    entries = block.get("summary") or block.get("content") or ()
+    entries = _entries(block)
     if not isinstance(entries, list | tuple):
         raise BadResponseError(f"{path}.summary is {type_name(entries)}; expected a list of summaries")
     for index, entry in enumerate(entries):
         where = f"{path}.summary[{index}]"
+        if isinstance(entry, str):
+            entry = {"text": entry}
         if not isinstance(entry, dict):
             raise BadResponseError(f"{where} is {type_name(entry)}; expected a summary")
         if entry.get("type") == "summary_encrypted_text":
@@ -76,10 +78,16 @@ def read_reasoning(block: dict[str, Any], path: str) -> tuple[ReasoningPart, ...
 
 def reasoning_of(block: dict[str, Any]) -> str | None:
     """The readable text of a ``reasoning`` block or item; ``None`` where it has none of its own."""
-    entries = block.get("summary") or block.get("content") or ()
-    texts = [entry.get("text") for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    entries = _entries(block)
+    texts = [e.get("text") if isinstance(e, dict) else e for e in entries] if isinstance(entries, list) else []
     readable = [text for text in texts if isinstance(text, str)]
     return "".join(readable) if readable else None
+
+
+def _entries(block: dict[str, Any]) -> Any:
+    """What a ``reasoning`` block says: a list of summaries, or a bare text of agents that write their own replies."""
+    said = block.get("summary") or block.get("content") or block.get("text") or ()
+    return [{"text": said, "signature": block.get("signature")}] if isinstance(said, str) else said
 
 
 def arguments_text(arguments: Any) -> str:

@@ -28,6 +28,10 @@ _ITEM_ENDS = ("_call", "_call_output")
 _CHAT_AGENT_ENDS = (" message", "tool_calls")
 # What a model's message has beside what a caller may write.
 _OF_THE_MODEL = ("reasoning_content", "annotations", "audio")
+# The longest id of an item that the service takes back; it gives longer ones (databricks-openai cuts them to this too).
+_LONGEST_ID = 64
+# What a caller writes into a block, also into the model's.
+_OF_THE_CALLER = ("cache_control",)
 # Where an assistant's message says something beside its content.
 _SAID_BESIDE_CONTENT = ("tool_calls", "refusal", "audio", "function_call")
 
@@ -54,6 +58,10 @@ def _chat_message(
     message: dict[str, Any], path: str, left_out: Callable[[str], None], rewritten: Callable[[str], None]
 ) -> dict[str, Any] | None:
     content = message.get("content")
+    if message["role"] == "assistant" and content != "" and not any(_without(message, "role").values()):
+        # An answer cut off while the model reasoned, say. Endpoints refuse null without calls.
+        _nothing_left("assistant", path, left_out)
+        return None
     if not isinstance(content, list):
         return message
     calls = [call.get("id") for call in message.get("tool_calls") or ()]
@@ -69,7 +77,7 @@ def _chat_message(
             return {**message, "content": None}
         _nothing_left(message["role"], path, left_out)
         return None
-    if all(block.keys() == {"type", "text"} for block in kept):
+    if all(block.keys() == {"type", "text"} and block["type"] == "text" for block in kept):
         # Some endpoints take no lists (payload fact 33), and plain text says the same.
         texts = [block["text"] for block in kept if block["text"]]
         if len(texts) > 1:
@@ -103,8 +111,9 @@ def _chat_block(block: Any, path: str, left_out: Callable[[str], None]) -> Any:
             left_out(f"{path} (reasoning of the Responses API)")
             return None
         case "output_text" | "input_text":
-            if block.get("annotations"):
-                left_out(f"{path}.annotations")
+            for name in sorted(block.keys() - {"type", "text", "logprobs"}):
+                if block[name]:
+                    left_out(f"{path}.{name}")
             return {"type": "text", "text": block.get("text", "")}
         case "input_image":
             image = {"url": block.get("image_url"), **_without(block, "type", "image_url")}
@@ -118,13 +127,17 @@ def _chat_block(block: Any, path: str, left_out: Callable[[str], None]) -> Any:
 
 
 def for_responses(
-    messages: Sequence[Mapping[str, Any]], unsupported: Report, left_out: Callable[[str], None]
+    messages: Sequence[Mapping[str, Any]],
+    unsupported: Report,
+    left_out: Callable[[str], None],
+    rewritten: Callable[[str], None],
 ) -> list[dict[str, Any]]:
     """The messages as ``input`` items of the Responses API.
 
     Args:
         unsupported: Told of fields and blocks that its items do not have.
         left_out: Told of what the model said that only a chat-completions endpoint can take back.
+        rewritten: Told of what is said in another form.
 
     Raises:
         UnsupportedParameterError: nothing is left of a message that is not the model's own.
@@ -132,7 +145,7 @@ def for_responses(
     items: list[dict[str, Any]] = []
     custom = [call.get("id") for message in messages for call in message.get("tool_calls") or () if _is_custom(call)]
     for index, message in enumerate(messages):
-        items.extend(_Items(f"messages[{index}]", custom, unsupported, left_out).of(message))
+        items.extend(_Items(f"messages[{index}]", custom, unsupported, left_out, rewritten).of(message))
     return _not_empty(items)
 
 
@@ -143,11 +156,19 @@ def _is_custom(call: Mapping[str, Any]) -> bool:
 class _Items:
     """Writes the items of one message; ``custom`` are the ids of all calls of custom tools."""
 
-    def __init__(self, path: str, custom: Sequence[Any], unsupported: Report, left_out: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        path: str,
+        custom: Sequence[Any],
+        unsupported: Report,
+        left_out: Callable[[str], None],
+        rewritten: Callable[[str], None],
+    ) -> None:
         self.path = path
         self.custom = custom
         self.unsupported = unsupported
         self.left_out = left_out
+        self.rewritten = rewritten
 
     def of(self, message: Mapping[str, Any]) -> list[dict[str, Any]]:
         role, content = message["role"], message.get("content")
@@ -160,6 +181,10 @@ class _Items:
                 for i, call in enumerate(calls)
                 if not any(_names_call(item, [call.get("id")]) for item in items)
             ]
+            while items and items[-1].get("type") == "reasoning":
+                # Cut off before it led to anything. The API takes it back only with what follows it.
+                items.pop()
+                self.left_out(f"{self.path}.content (reasoning that nothing follows)")
             if not items:
                 _nothing_left(role, self.path, self.left_out)
             return items
@@ -183,13 +208,23 @@ class _Items:
             if _taken_back(block):
                 if said:
                     items.append({"role": "assistant", "content": said})
-                items.append(dict(block))
+                items.append(self._item(block, f"{self.path}.content[{index}]"))
                 said = []
             elif (written := self._block(block, "assistant", f"{self.path}.content[{index}]")) is not None:
                 said.append(written)
         if isinstance(refusal, str) and refusal:
             said.append({"type": "refusal", "refusal": refusal})
         return [*items, {"role": "assistant", "content": said}] if said else items
+
+    def _item(self, block: Mapping[str, Any], path: str) -> dict[str, Any]:
+        """An item as the service takes it back."""
+        # A null `status` of reasoning is refused: BerriAI/litellm#13420.
+        drop_null = block.get("type") == "reasoning"
+        item = {name: value for name, value in block.items() if value is not None or not drop_null}
+        if len(str(item.get("id") or "")) > _LONGEST_ID:
+            item["id"] = str(item["id"])[:_LONGEST_ID]
+            self.rewritten(f"{path}.id: cut to the {_LONGEST_ID} characters that the service takes back")
+        return item
 
     def _check_fields(self, message: Mapping[str, Any], role: str) -> None:
         known = {"role", "content"}
@@ -223,7 +258,10 @@ class _Items:
                 return None
             case kind if kind in _TEXT_BLOCKS:
                 for name in sorted(block.keys() - {"type", "text", "annotations", "citations", "logprobs"}):
-                    self.unsupported(f"{path}.{name}", "a text block has no such field")
+                    if role == "assistant" and name not in _OF_THE_CALLER:
+                        self.left_out(f"{path}.{name}")
+                    else:
+                        self.unsupported(f"{path}.{name}", "a text block has no such field")
                 for name in ("citations", "annotations"):
                     if block.get(name):
                         self.left_out(f"{path}.{name}")
@@ -256,6 +294,8 @@ class _Items:
             named = {"name": custom.get("name"), "input": custom.get("input", "")}
             return {"type": "custom_tool_call", "call_id": call.get("id"), **named}
         function = call.get("function") or {}
+        for name in sorted(function.keys() - {"name", "arguments"}):
+            self.left_out(f"{path}.function.{name}")
         return {
             "type": "function_call",
             "call_id": call.get("id"),

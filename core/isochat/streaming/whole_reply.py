@@ -1,0 +1,91 @@
+"""What if an endpoint answers a request for a stream with something else: a whole reply, a web page, plain text?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from isochat.errors import ResponseTooLargeError
+from isochat.results import ChatResult
+from isochat.streaming.chunks import ChatChunk, ToolCallChunk
+
+_BOM = b"\xef\xbb\xbf"
+_NO_FIELD = (b"{", b"[", b"<")  # no line of an event stream begins so
+_FIELDS = (b"", b"data", b"event", b"id", b"retry")  # b"" is a comment's
+
+
+class Beginning:
+    """The first bytes of a body, by which its kind is told."""
+
+    __slots__ = ("data",)
+
+    SHOWN = 200
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    @property
+    def known(self) -> bool:
+        """Whether enough has come."""
+        return len(self.data) >= self.SHOWN
+
+    def add(self, piece: bytes) -> None:
+        """Take the next piece; a byte order mark and blank space before the first word do not count."""
+        self.data = (self.data + piece).lstrip().removeprefix(_BOM).lstrip()[: self.SHOWN]
+
+    @property
+    def is_whole_reply(self) -> bool:
+        """Whether it is JSON or markup."""
+        return self.data.startswith(_NO_FIELD)
+
+    @property
+    def is_no_stream(self) -> bool:
+        """Whether its first line is no field of an event stream, nor a comment, nor the beginning of one."""
+        line, _, rest = self.data.partition(b"\n")
+        if rest or b":" in line:
+            return line.rstrip(b"\r").partition(b":")[0] not in _FIELDS
+        return not any(field.startswith(line) for field in _FIELDS)
+
+
+class WholeBody:
+    """A body that is no stream, gathered up to its cap in bytes."""
+
+    __slots__ = ("_cap", "_pieces", "size")
+
+    def __init__(self, cap: int) -> None:
+        self._cap = cap
+        self._pieces: list[bytes] = []
+        self.size = 0
+
+    def add(self, piece: bytes) -> None:
+        """Take the next piece.
+
+        Raises:
+            ResponseTooLargeError: the body is over its cap.
+        """
+        self._pieces.append(piece)
+        self.size += len(piece)
+        if self.size > self._cap:
+            raise ResponseTooLargeError(f"the reply's body is larger than {self._cap} bytes")
+
+    def join(self) -> bytes:
+        """All of it."""
+        return b"".join(self._pieces)
+
+
+def chunks_of(answer: ChatResult, raw: Any) -> list[ChatChunk]:
+    """A whole answer as a stream would have told it: a chunk for each choice."""
+    return [
+        ChatChunk(
+            index=choice.index,
+            text=choice.message.content or "",
+            reasoning=choice.message.reasoning,
+            tool_calls=tuple(
+                ToolCallChunk(index=i, id=call.id, function=call.function)
+                for i, call in enumerate(choice.message.tool_calls)
+            ),
+            finish_reason=choice.finish_reason,
+            usage=answer.usage if choice is answer.choices[-1] else None,
+            raw=raw,
+        )
+        for choice in answer.choices
+    ]

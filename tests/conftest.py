@@ -1,0 +1,3 @@
+"""For all tests: the canary looks for leaked tokens in whatever they bring about."""
+
+pytest_plugins = ["canary"]

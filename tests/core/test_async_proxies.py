@@ -1,0 +1,161 @@
+"""Does a call on an event loop go through the proxy that the environment names, and keep its login there?"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import socket
+import ssl
+import threading
+from typing import Any
+
+import pytest
+import trustme
+
+import isochat
+from isochat.transport.async_pools import AsyncPools
+from isochat.transport.async_wire import AsyncWire
+from isochat.transport.deadline import Deadline, SystemClock
+from isochat.transport.pools import Pools
+from isochat.transport.wire import Wire
+
+JSON = [("Content-Type", "application/json")]
+
+
+def answer(connection: socket.socket, server: Any) -> str:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+    return "keep"
+
+
+def tunnel(connection: socket.socket, server: Any) -> None:
+    """A proxy: CONNECT, then bytes in both directions until one side has enough."""
+    host, _, port = server.requests[-1].split()[1].decode().partition(":")
+    upstream = socket.create_connection((host, int(port)), timeout=10)
+    connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+    def pump(source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+        except OSError:
+            pass
+        finally:
+            for end in (source, sink):
+                try:
+                    end.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+
+    back = threading.Thread(target=pump, args=(upstream, connection), daemon=True)
+    back.start()
+    pump(connection, upstream)
+    back.join()
+    upstream.close()
+
+
+@pytest.fixture
+def bundle(tmp_path: Any) -> Any:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    return authority, str(tmp_path / "ca.pem")
+
+
+@pytest.fixture
+def secure(serve: Any, bundle: Any) -> Any:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    bundle[0].issue_cert("localhost").configure_cert(context)
+    return serve(answer, tls=context)
+
+
+@pytest.fixture
+def proxy(serve: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    made = serve(tunnel)
+    monkeypatch.setenv("HTTPS_PROXY", made.url.replace("http://", "http://me:p%40ss@"))
+    return made
+
+
+async def ask(pools: AsyncPools, url: str) -> AsyncWire:
+    wire = AsyncWire(pools, Deadline(30, SystemClock()), credentials={"Authorization": "Bearer dapi"})
+    await wire.exchange("POST", url, JSON, b"{}")
+    return wire
+
+
+def test_https_goes_through_the_proxy(secure: Any, proxy: Any, bundle: Any) -> None:
+    pools = AsyncPools(ca_bundle=bundle[1])
+
+    async def twice() -> list[bool | None]:
+        return [(await ask(pools, secure.url)).reused for _ in range(2)]
+
+    assert asyncio.run(twice()) == [False, True]
+    login = base64.b64encode(b"me:p@ss")
+    assert [request.split()[:2] for request in proxy.requests] == [[b"CONNECT", f"localhost:{secure.port}".encode()]]
+    assert b"proxy-authorization: basic " + login.lower() in proxy.requests[0].lower()
+    assert b"dapi" not in proxy.requests[0]
+    assert login not in b"".join(secure.requests)
+    assert b"proxy-" not in b"".join(secure.requests).lower()
+
+
+@pytest.mark.parametrize("no_proxy", ["localhost", "localhost:{port}"])
+def test_no_proxy_goes_straight(
+    no_proxy: str, secure: Any, proxy: Any, bundle: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", no_proxy.format(port=secure.port))
+
+    asyncio.run(ask(AsyncPools(ca_bundle=bundle[1]), secure.url))
+
+    assert proxy.requests == []
+
+
+def test_trust_env_false_goes_straight(secure: Any, proxy: Any, bundle: Any) -> None:
+    asyncio.run(ask(AsyncPools(ca_bundle=bundle[1], trust_env=False), secure.url))
+
+    assert proxy.requests == []
+
+
+def test_plain_http_to_this_machine_never_meets_a_proxy(
+    serve: Any, proxy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    monkeypatch.setenv("ALL_PROXY", proxy.url)
+
+    asyncio.run(ask(AsyncPools(), serve(answer).url))
+
+    assert proxy.connections == 0
+
+
+def refuse(connection: socket.socket, server: Any) -> None:
+    connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+
+
+def hang_up(connection: socket.socket, server: Any) -> None:
+    """Nothing is said."""
+
+
+@pytest.mark.parametrize("script", [refuse, hang_up, None], ids=["407", "hangs up", "is not there"])
+def test_a_proxy_that_fails_is_the_same_failure_on_both_wires(
+    script: Any, serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = serve(script or refuse)
+    if script is None:
+        made.close()
+    monkeypatch.setenv("HTTPS_PROXY", made.url.replace("http://", "http://me:p%40ss@"))
+    sync = Wire(Pools(), Deadline(30, SystemClock()))
+    with pytest.raises(isochat.ChatError) as first:
+        sync.exchange("POST", "https://localhost:9/", JSON, b"{}")
+    with pytest.raises(isochat.ChatError) as second:
+        asyncio.run(ask(AsyncPools(), "https://localhost:9/"))
+
+    for error in (first.value, second.value):
+        assert (type(error), error.retryable, error.may_have_executed) == (isochat.ConnectError, True, False)
+        assert "p@ss" not in str(error)
+        assert "p%40ss" not in repr(error.__cause__)
+
+
+@pytest.mark.parametrize("named", ["socks5://me:p@h:1", "http://me:p@", "me:p@[::1:9"])
+def test_what_is_no_proxy_is_not_quoted(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", named)
+
+    with pytest.raises(isochat.ConfigurationError, match="is not a proxy's URL") as raised:
+        asyncio.run(ask(AsyncPools(), "https://localhost:9/"))
+
+    assert "me:p" not in str(raised.value)
