@@ -79,7 +79,7 @@ class RetryPolicy(msgspec.Struct, frozen=True):
         """
         if tries > max_retries or not self._may_repeat(error):
             return None
-        if error.retry_after is not None:
+        if error.retry_after:  # to come back at once would be a rush: then the usual pause is made
             if error.retry_after > _LONGEST_RETRY_AFTER:
                 return None
             pause = error.retry_after + self.uniform(0.0, 0.1 * error.retry_after)
@@ -88,7 +88,7 @@ class RetryPolicy(msgspec.Struct, frozen=True):
         if deadline.clock.monotonic() + pause >= deadline.at:
             return None
         # Whoever waits as long as the server asked cannot add to a rush.
-        paced = isinstance(error, RateLimitError) and error.retry_after is not None
+        paced = isinstance(error, RateLimitError) and bool(error.retry_after)
         return pause if paced or self.budget.spend() else None
 
     def _may_repeat(self, error: ChatError) -> bool:

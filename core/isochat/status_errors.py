@@ -179,6 +179,8 @@ _CODE = re.compile(r"[a-z0-9]+(_[a-z0-9]+)+|[A-Z0-9]+(_[A-Z0-9]+)+")
 _PHRASES = frozenset(status.phrase for status in HTTPStatus)
 _BODY_SHOWN = 2000
 _MESSAGE_SHOWN = 600
+# What an error means is said by then; a megabyte of message would be searched for seconds.
+_SEARCHED = 20_000
 
 
 class _Facts(NamedTuple):
@@ -249,12 +251,12 @@ def _counts_as(facts: _Facts) -> int:
             return int(word)
         if word in _STATUS_OF_CODE:
             return _STATUS_OF_CODE[word]
-    said = facts.message or ""
+    said = (facts.message or "")[:_SEARCHED]
     return 400 if _CONTEXT_LENGTH.search(said) or _CONTENT_FILTER.search(said) else 500
 
 
 def _error(counts_as: int, status: int, facts: _Facts, headers: Mapping[str, str], text: str) -> StatusError:
-    message = facts.message or _plain(text)
+    message = (facts.message or _plain(text))[:_SEARCHED]
     kind = _class(counts_as, facts, message)
     retry_after = read_retry_after(headers.get("retry-after"), headers.get("date"))
     said = _HEADLINES_OF_CODES.get(facts.code or "") or _HEADLINES.get(kind, "the service answered with an error")
@@ -380,18 +382,24 @@ def _request_id(data: Mapping[str, Any]) -> str | None:
 
 def _plain(text: str) -> str:
     """A body that is no JSON, as a person would quote it."""
-    text = re.sub(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>", " ", text) if "<" in text else text
+    text = text[:_SEARCHED]
+    text = re.sub(r"(?is)<(script|style)\b.*?(</\1>|\Z)|<[^>]*>", " ", text) if "<" in text else text
     return " ".join(text.split())[:_MESSAGE_SHOWN]
 
 
 def read_retry_after(value: str | None, date: str | None) -> float | None:
     """Seconds to wait by a ``Retry-After`` header (RFC 9110 10.2.3), or ``None`` if it says nothing usable.
 
-    A date is measured against the server's own ``Date``, so that no clock of ours matters.
+    A date is measured against the server's own ``Date``, so that no clock of ours matters. Of several headers, joined
+    with commas as they are, the longest wait holds.
     """
     if value is None:
         return None
-    value = value.strip()
+    waits = [_wait(part.strip(), date) for part in re.split(r",(?!\s*\d\d[ -][A-Za-z])", value)]
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def _wait(value: str, date: str | None) -> float | None:
     try:
         if value.isascii() and value.replace(".", "", 1).isdigit():
             seconds = float(value)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import re
 import socket
 from contextlib import suppress
 from contextvars import ContextVar
@@ -33,6 +34,7 @@ under_way: ContextVar[list[AsyncWire]] = ContextVar("isochat_async_wire")
 _SUCCESS = b"HTTP/1.1 2"
 _HEAD_END = b"\r\n\r\n"
 _INTERIM_REPLIES = 16
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n", re.IGNORECASE)
 
 
 class Connection(ResponseHandler):
@@ -43,6 +45,7 @@ class Connection(ResponseHandler):
 
     Attributes:
         reply: aiohttp's reply whose body is on its way.
+        reader_waits: Whether somebody waits for the body's next bytes.
     """
 
     def __init__(self, opened: set[Connection], loop: asyncio.AbstractEventLoop) -> None:
@@ -51,6 +54,7 @@ class Connection(ResponseHandler):
         self._opened = opened
         self._pid = os.getpid()
         self.reply: aiohttp.ClientResponse | None = None
+        self.reader_waits = False
         self._wire: AsyncWire | None = None
         self._used = False
         self._interim = 0
@@ -69,6 +73,7 @@ class Connection(ResponseHandler):
         self._interim = 0
         self._content = None
         self._rest = b""
+        self.reader_waits = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -93,11 +98,12 @@ class Connection(ResponseHandler):
                 if self._wire is not None:  # else it ended all the same: it began to end in the packet before
                     self._count(len(data), wire)
             elif self._count(end, wire):
-                if data.startswith(_SUCCESS) and data.find(b"hunked", 0, end) < 0:
+                length = _LENGTH.search(data, 0, end) if data.startswith(_SUCCESS) else None
+                if length is not None and len(data) - end <= int(length[1]):
                     super().data_received(data)
                 else:
-                    # The head by itself: with chunks that are damaged in the same packet, or after an interim reply,
-                    # aiohttp would lose it.
+                    # The head by itself: with chunks that are damaged in the same packet, after an interim reply, or
+                    # with something behind the body, aiohttp would lose it.
                     super().data_received(data[:end])
                     if end < len(data) and self.exception() is None:
                         self.data_received(data[end:])
@@ -113,7 +119,7 @@ class Connection(ResponseHandler):
             self._interim += 1
             if self._interim > _INTERIM_REPLIES:
                 self._refuse(ProtocolError(f"the server sent more than {_INTERIM_REPLIES} interim replies"))
-        else:
+        elif self._content is None:
             self._wire = None
             self._content = content
         if self.exception() is None:
@@ -174,9 +180,9 @@ class Connection(ResponseHandler):
 
     def _keep_rest(self) -> None:
         content = self._content
-        if content is not None and not content.is_eof() and content.exception() is None:
-            with suppress(RuntimeError):  # somebody waits for more: nothing is held
-                self._rest += content.read_nowait()
+        # A reader who waits takes what is there by himself, though he may run only later.
+        if content is not None and not self.reader_waits and not content.is_eof() and content.exception() is None:
+            self._rest += content.read_nowait()
 
     def _refuse(self, error: ChatError) -> None:
         if self.exception() is None:
@@ -201,6 +207,10 @@ class Connector(aiohttp.TCPConnector):
         (wire,) = under_way.get()
         wire.phase = "pool" if self.limit else "connect"
         connection = await super().connect(req, *args, **kwargs)
+        while connection.protocol is not None and connection.protocol.should_close:
+            # A reply that nobody had asked for came behind the last one: aiohttp would take it for the next one.
+            connection.close()
+            connection = await super().connect(req, *args, **kwargs)
         if not isinstance(connection.protocol, Connection):
             connection.close()
             raise ConfigurationError(

@@ -101,11 +101,16 @@ class AsyncIncomingReply:
         data = content.read_nowait()
         if data or content.at_eof():
             return data
-        alarm = self.wire.alarm(seconds)
+        alarm, connection = self.wire.alarm(seconds), self._connection
         try:
             async with alarm:
+                if connection is not None:
+                    connection.reader_waits = True
                 return await content.readany()
         except TimeoutError:
             if alarm.expired():
                 raise self.wire.out_of_time() from None
             raise
+        finally:
+            if connection is not None:
+                connection.reader_waits = False

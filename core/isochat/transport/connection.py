@@ -13,6 +13,7 @@ import io
 import ipaddress
 import socket
 import threading
+from email.errors import FirstHeaderLineIsContinuationDefect, MissingHeaderBodySeparatorDefect
 from typing import TYPE_CHECKING, Any
 
 import urllib3
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 # Heads and bodies up to this size leave in one packet: one system call less than bare urllib3.
 _JOINED = 128 * 1024
 _INTERIM_REPLIES = 16
+_STATUS_LINE = b"HTTP/"
+# After such a line http.client reads no header any more, and takes the rest of them for the body.
+_UNREAD = (MissingHeaderBodySeparatorDefect, FirstHeaderLineIsContinuationDefect)
 
 
 class _Reader(io.RawIOBase):
@@ -50,6 +54,9 @@ class _Reader(io.RawIOBase):
         if wire.phase == "first_byte":
             if not count and wire.head_bytes:
                 raise ConnectionLostError("the connection ended inside the reply's headers")
+            if count and not wire.head_bytes and not _STATUS_LINE.startswith(start := bytes(buffer[: min(count, 5)])):
+                # At once: http.client would wait for the end of a line, which another protocol may not have.
+                raise ProtocolError(f"the server's reply is not HTTP: it begins {start!r}")
             wire.head_bytes += count or 0
             if wire.head_bytes > wire.limits.head:
                 raise ResponseTooLargeError(f"the reply's head is larger than {wire.limits.head} bytes")
@@ -110,6 +117,11 @@ class _Response(http.client.HTTPResponse):
                 raise ProtocolError(f"the server sent more than {_INTERIM_REPLIES} interim replies")
             status = 100
         return version, status, reason
+
+    def begin(self) -> None:
+        super().begin()
+        if any(isinstance(defect, _UNREAD) for defect in self.headers.defects):
+            raise ProtocolError("a line among the reply's headers is none")
 
 
 class _OnTheClock:
@@ -180,6 +192,17 @@ class _OnTheClock:
         wire.reused = False
         if wire.requested:  # http connects inside request(), https before it
             wire.phase = "send"
+
+    def _tunnel(self) -> None:
+        # The proxy's answer too is read on the clock: http.client's own timeout restarts with every byte of it.
+        wire, plain = under_way.get(), self.sock
+        self.sock = ClockedSocket(plain, wire)
+        try:
+            super()._tunnel()  # type: ignore[misc]
+        finally:
+            wire.sent.clear()  # the proxy's request, and no part of the attempt's own
+            if isinstance(self.sock, ClockedSocket):
+                self.sock = plain
 
     @property
     def is_connected(self) -> bool:

@@ -10,6 +10,7 @@ aiohttp.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +30,8 @@ from isochat.transport import failures
 from isochat.transport.deadline import Deadline
 from isochat.transport.limits import DEFAULT_LIMITS, Limits
 from isochat.transport.request_headers import request_headers
+
+_LENGTH = re.compile(r"\s*[0-9]+\s*(,\s*[0-9]+\s*)*")  # repeated ones are joined; urllib3 refuses those that differ
 
 
 class Exchange:
@@ -130,7 +133,7 @@ class Exchange:
         """Note the reply's head.
 
         Raises:
-            ProtocolError: its framing is ambiguous.
+            ProtocolError: its framing is ambiguous or wrong, or it switches protocols.
             RedirectRefusedError: it is a redirect, which isochat never follows.
         """
         self.mark("head")
@@ -140,6 +143,14 @@ class Exchange:
         if "transfer-encoding" in names and "content-length" in names:
             # RFC 9112 6.3 calls this an attack on message framing; aiohttp refuses it, urllib3 does not.
             raise ProtocolError("the reply has both Content-Length and Transfer-Encoding")
+        for name, value in headers:
+            # http.client passes both on, and reads to the end of the connection where it understands no length.
+            if "\0" in value:
+                raise ProtocolError(f"the reply's header {name[:80]!r} has a zero byte in it")
+            if name.lower() == "content-length" and not _LENGTH.fullmatch(value):
+                raise ProtocolError(f"the reply's Content-Length is {value[:80]!r}")
+        if status < 200:
+            raise ProtocolError(f"the server answered {status}, which was not asked for", status_code=status)
         self.phase = "body"
         self.status, self.reason, self.headers = status, reason, headers
         if 300 <= status < 400:

@@ -6,6 +6,7 @@ The one place where the exceptions of urllib3, http.client, ssl and zlib become 
 from __future__ import annotations
 
 import http.client
+import ssl
 import zlib
 
 import urllib3.exceptions as u3
@@ -33,6 +34,8 @@ def transport_error(error: Exception, phase: Phase) -> ChatError:
     if phase != "connect" and isinstance(error, u3.SSLError) and "ALERT" not in str(error):
         # Damaged or cut after the handshake. An alert is the peer's refusal, e.g. of a client without certificate.
         return ConnectionLostError(f"the TLS connection broke in phase {phase!r}: {_innermost(error)}")
+    if isinstance(_innermost(error), ssl.SSLEOFError):
+        return ConnectError(f"the connection ended inside the TLS handshake: {_innermost(error)}")
     if isinstance(error, u3.SSLError | u3.ProxySchemeUnknown) or _caused_by(error, u3.SSLError):
         return TLSError(
             f"the TLS connection was refused: {_innermost(error)}",
@@ -45,6 +48,8 @@ def transport_error(error: Exception, phase: Phase) -> ChatError:
     for cause in (error, error.__cause__, error.__context__):
         if isinstance(cause, http.client.LineTooLong) or "got more than" in str(cause):
             return ResponseTooLargeError("the reply's head has too many or too long lines")
+    if isinstance(error, u3.InvalidHeader):
+        return ProtocolError(f"the reply's framing is ambiguous: {error}")
     if isinstance(error, zlib.error | u3.DecodeError):
         return ProtocolError(f"the compressed body is damaged: {error}")
     if phase == "connect":

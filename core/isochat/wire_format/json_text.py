@@ -23,23 +23,56 @@ def decode(body: bytes, content_type: str | None = None) -> Any:
 
     Raises:
         BadResponseError: it is not JSON; the message shows the beginning and names the content type.
-        ResponseTooLargeError: it is nested too deep to read.
+        ResponseTooLargeError: it is nested deeper than anything that a model answers.
     """
     if body.startswith(_BOM):
         body = body[len(_BOM) :]
     try:
-        return _decode(body)
+        value = _read(body, content_type)
     except RecursionError:
-        raise ResponseTooLargeError("the reply's JSON is nested too deep to read") from None
+        raise _too_deep() from None
+    # Few bodies have so many brackets at all; where to stop must not depend on how deep the caller's stack is.
+    if body.count(b"[") + body.count(b"{") > _MAX_DEPTH and _is_deeper(value, _MAX_DEPTH):
+        raise _too_deep()
+    return value
+
+
+def _read(body: bytes, content_type: str | None) -> Any:
+    try:
+        return _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass
-    # msgspec refuses an escaped lone surrogate, which providers do send; json takes it. json also takes NaN.
+    # msgspec refuses an escaped lone surrogate, which providers do send; json takes it. json also takes NaN and 1e400.
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
-    except RecursionError:
-        raise ResponseTooLargeError("the reply's JSON is nested too deep to read") from None
+        return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
     except ValueError as error:
         raise BadResponseError(_not_json(body, content_type, error)) from None
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    within = [value]
+    for _ in range(levels + 1):
+        within = [
+            inner
+            for outer in within
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not within:
+            return False
+    return True
+
+
+def _too_deep() -> ResponseTooLargeError:
+    return ResponseTooLargeError(f"the reply's JSON is nested deeper than {_MAX_DEPTH} levels")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits[:20]} is beyond every number")
+    return number
 
 
 def _refuse_constant(name: str) -> Any:
