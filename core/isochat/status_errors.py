@@ -340,7 +340,7 @@ def _facts(data: Any, depth: int = 0) -> _Facts:
             told = inner
         if told.message:
             inner, message = told, None
-        elif told.code and not inner.code:  # a guardrail's account of itself: its finishReason, no message
+        elif told.code and not inner.code and message.startswith("{"):  # a guardrail's account of itself: no message
             inner = told
     code = data.get("error_code", data.get("code"))
     kind = data.get("type")
