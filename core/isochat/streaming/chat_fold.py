@@ -17,7 +17,8 @@ from isochat.wire_format.content import arguments_text
 from isochat.wire_format.usage import merged_usage, read_usage
 
 _ONCE = ("id", "model", "created", "object")  # the first that is not null holds
-_KNOWN = frozenset({*_ONCE, "choices", "usage", "delta"})
+_REREAD = frozenset({"choices", "usage", "delta"})
+_KNOWN = _REREAD.union(_ONCE)
 
 
 class ChatFold:
@@ -30,6 +31,7 @@ class ChatFold:
 
     def __init__(self) -> None:
         self._fields: dict[str, Any] = {}
+        self._settled = _REREAD  # names of which nothing more is to be learnt here
         self._choices: dict[int, _ChoiceFold] = {}
         self.usage: dict[str, Any] | None = None
         self._bare_delta = False
@@ -53,24 +55,25 @@ class ChatFold:
     def add(self, data: dict[str, Any]) -> list[ChatChunk]:
         """Take one event; gives a chunk for each choice in it, and one for an event without any."""
         fields, usage = self._fields, None
-        for name, value in data.items():
-            if name in _ONCE:
-                if fields.get(name) is None:
-                    fields[name] = value
-            elif name not in _KNOWN and value is not None:
-                self.extra[name] = value
+        if not data.keys() <= self._settled:
+            for name, value in data.items():
+                if name in _ONCE:
+                    if fields.get(name) is None:
+                        fields[name] = value
+                elif name not in _KNOWN and value is not None:
+                    self.extra[name] = value
+            self._settled = _REREAD.union(name for name in _ONCE if fields.get(name) is not None)
         if isinstance(data.get("usage"), dict):
             self.usage = merged_usage(self.usage, data["usage"])
             usage = read_usage(data["usage"])
         choices = data.get("choices")
-        choices = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
         if not choices and isinstance(data.get("delta"), dict):
             self._bare_delta = True
             choices = [{"delta": data["delta"], "finish_reason": data.get("finish_reason")}]
-        if not choices:
-            return [ChatChunk(usage=usage, raw=data)]
         chunks = []
-        for position, choice in enumerate(choices):
+        for position, choice in enumerate(choices if isinstance(choices, list) else ()):
+            if not isinstance(choice, dict):
+                continue
             index = choice.get("index")
             if not isinstance(index, int) or isinstance(index, bool):
                 index = position
@@ -78,7 +81,7 @@ class ChatFold:
             if fold is None:
                 fold = self._choices[index] = _ChoiceFold(index)
             chunks.append(fold.add(choice, usage, data))
-        return chunks
+        return chunks or [ChatChunk(usage=usage, raw=data)]
 
     def reply(self, *, whole: bool = True) -> dict[str, Any]:
         """The completion so far, as a plain call would have brought it.

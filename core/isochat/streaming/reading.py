@@ -84,6 +84,7 @@ class StreamReading:
         self._early: list[dict[str, Any]] = []  # what came before an event that tells the dialect
         self._fold: ChatFold | ResponsesFold | AgentFold | None = None
         self._beginning = Beginning()
+        self._told_apart = False  # whether the beginning says what the body is
         self._whole: WholeBody | None = None  # a body that is no event stream
         self._answer: ChatResult | None = None  # a whole reply in place of a stream
         self._events = 0
@@ -192,11 +193,12 @@ class StreamReading:
     # -- events -----------------------------------------------------------------------------------------------
 
     def _events_in(self, data: bytes) -> Iterable[Event]:
-        if self._whole is None and not self._beginning.known:
+        if not self._told_apart:
             before = self._beginning.data
             self._beginning.add(data)
             if self._beginning.is_whole_reply:
                 self._whole, data = WholeBody(self._limits.body), before + data
+            self._told_apart = self._whole is not None or self._beginning.known
         if self._whole is None:
             return self._decoder.feed(data)
         self._whole.add(data)
@@ -210,10 +212,7 @@ class StreamReading:
             if isinstance(told, dict) and reports_error(told):
                 self._fail(told, data)
             return
-        if data == _DONE or data.strip() == _DONE:
-            self.done = True
-            return
-        if event.type == "ping" or (not data.strip() and event.type != "error"):
+        if not (event.type == "message" and data.startswith(b"{")) and self._is_no_json(event):
             return
         try:
             told = decode(data)
@@ -230,6 +229,11 @@ class StreamReading:
             self._fail(told if isinstance(told, dict) else {"message": str(told)}, data)
         if isinstance(told, dict):
             self._take(told, data)
+
+    def _is_no_json(self, event: Event) -> bool:
+        bare = event.data.strip()
+        self.done = bare == _DONE
+        return self.done or event.type == "ping" or (not bare and event.type != "error")
 
     def _take(self, told: dict[str, Any], data: bytes | None) -> None:
         if reports_error(told):

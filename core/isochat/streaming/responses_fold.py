@@ -52,6 +52,7 @@ class ResponsesFold:
         self._response: dict[str, Any] = {}
         self.usage: dict[str, Any] | None = None
         self._turns: list[list[Item]] = [[]]
+        self._growing: tuple[tuple[Any, ...], Item] | None = None  # the item of the last delta, and what named it
         self._calls = 0
         self._ended = False
         self._framed = False
@@ -144,6 +145,7 @@ class ResponsesFold:
         """An item begins or is whole; gives what its deltas had not said yet."""
         kind = str(item.get("type") or "unknown")
         self._ended = False
+        self._growing = None
         self._tools_answered = self._tools_answered or kind.endswith("_output")
         slot = self._item_of({"item_id": item.get("id"), **event}, kind, new=not done or not event)
         at_the_end = bool(event) and "item" not in event  # as the response itself lists it
@@ -217,14 +219,19 @@ class ResponsesFold:
         return found
 
     def _growing_item(self, event: dict[str, Any], kind: str) -> Item:
+        named = (kind, event.get("output_index"), event.get("item_id"))
+        if self._growing is not None and self._growing[0] == named:  # as nearly always
+            return self._growing[1]
         item = self._item_of(event, kind)
         if item.done:
             self._begin_turn()
             item = self._item_of(event, kind)
+        self._growing = (named, item)
         return item
 
     def _begin_turn(self) -> None:
         """An agent's next turn: places count from 0 again, ids may be the same. Not all agents announce it."""
+        self._growing = None
         if self._turns[-1]:
             self._turns.append([])
 

@@ -19,6 +19,7 @@ from isochat.streaming.sources import AsyncSource, Source
 
 if TYPE_CHECKING:
     from isochat.transport.exchange import Exchange
+    from isochat.transport.wire import Wire
 
 S = TypeVar("S", Source, AsyncSource)
 
@@ -161,6 +162,10 @@ class ChatStream(_Stream[Source], Iterator[ChatChunk]):
     thread at a time.
     """
 
+    _wire: Wire
+    _waiting = False
+    _left = False
+
     def __iter__(self) -> Self:
         return self
 
@@ -188,8 +193,14 @@ class ChatStream(_Stream[Source], Iterator[ChatChunk]):
         return self._whole()
 
     def close(self) -> None:
-        """Leave: the connection closes at once, unless the stream has ended."""
-        self._close()
+        """Leave: the connection closes at once, unless the stream has ended. Any thread may, also while another reads:
+        that one gets StreamTruncatedError.
+        """
+        if self._waiting:  # in another thread, or under a signal handler: who waits wakes up, and closes
+            self._left = True
+            self._wire.abort()
+        else:
+            self._close()
 
     def __enter__(self) -> Self:
         return self
@@ -205,20 +216,33 @@ class ChatStream(_Stream[Source], Iterator[ChatChunk]):
                 self._leave_after_done()
                 return
             try:
-                piece = self._source.read1()
+                piece = self._read()
             except ChatError as error:
-                self._broke(error)
+                if self._left:
+                    self._close()
+                else:
+                    self._broke(error)
                 return
             except BaseException:
                 self._close()
                 raise
-            self._take(piece)
+            if self._left:
+                self._close()
+            else:
+                self._take(piece)
+
+    def _read(self) -> Any:
+        self._waiting = True
+        try:
+            return self._source.read1()
+        finally:
+            self._waiting = False
 
     def _leave_after_done(self) -> None:
         if not self._end_after_done():
             return
         try:
-            self._source.read1()
+            self._read()
         except ChatError:
             self._wire.failure = None  # the answer is complete
         finally:

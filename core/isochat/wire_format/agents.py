@@ -33,7 +33,8 @@ def read_chat_agent(data: Mapping[str, Any], meta: Meta) -> ChatResult:
     for index, message in enumerate(messages):
         if not isinstance(message, dict):
             raise BadResponseError(f"messages[{index}] is {type_name(message)}; expected a message")
-    answered = {message.get("tool_call_id") for message in messages if message.get("role") == "tool"}
+    # A list, as an odd id need not be hashable.
+    answered = [message.get("tool_call_id") for message in messages if message.get("role") == "tool"]
     parts: list[Part] = []
     calls: list[ToolCall] = []
     content: str | None = None

@@ -338,7 +338,7 @@ def is_complete(stream: Recorded, prefix: bytes, end: str) -> bool:
         return bool(told) and (told[-1]["type"] == "response.completed" or (tools_answered and clean_end))
     reasons: dict[int, Any] = {}
     for choice in (choice for event in told for choice in event["choices"]):
-        reasons[choice["index"]] = choice["finish_reason"] or reasons.get(choice["index"])
+        reasons[choice["index"]] = choice.get("finish_reason") or reasons.get(choice["index"])
     return bool(reasons) and all(reasons.values())
 
 

@@ -87,6 +87,12 @@ def test_no_split_in_two_makes_a_difference_and_neither_do_single_bytes(stream):
         assert decoded([stream[:place], stream[place:]]) == truth
 
 
+@MANY
+@given(st.lists(lines.map(lambda line: line + b"\n\n") | st.sampled_from([b"\n", b"event: x\n", b"data: y\n", b"\r"])))
+def test_pieces_that_are_events_are_read_as_all_are(pieces):
+    assert decoded(pieces) == expected(b"".join(pieces))
+
+
 @settings(MANY, max_examples=80)
 @given(streams)
 def test_an_event_comes_with_the_very_byte_that_ends_its_blank_line(stream):

@@ -1,0 +1,178 @@
+"""Does a stream on an event loop give its connection and its worker back, whichever way it is left?"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from stream_server import TIMEOUT, Departures, events_for, streaming_backends, whole, written
+
+import isochat
+
+pytestmark = pytest.mark.parametrize("backend", streaming_backends())
+
+
+@pytest.fixture
+def departures() -> Departures:
+    return Departures()
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(work, TIMEOUT))
+
+
+async def left(departures: Departures) -> None:
+    await asyncio.to_thread(departures.wait)
+
+
+def first_event(backend: str) -> list[bytes]:
+    events = events_for(backend)
+    return written(events[: next(i for i, event in enumerate(events) if "Hi é" in str(event)) + 1])
+
+
+async def first_text(stream: isochat.AsyncChatStream) -> str:
+    async for chunk in stream:
+        if chunk.text:
+            return chunk.text
+    return ""
+
+
+def good(backend: str) -> Callable[..., Any]:
+    body = whole(written([*events_for(backend), "[DONE]"]))
+    return lambda connection, server: connection.sendall(body) or "keep"
+
+
+def test_a_stream_is_the_same_on_a_loop(backend, serve, make_client):
+    server = serve(good(backend))
+    client = make_client(backend, server)
+
+    async def work() -> None:
+        stream = await client.achat("Hi", stream=True)
+        assert "".join([chunk.text async for chunk in stream]) == "Hi é!"
+        assert (await stream.result()).text == "Hi é!"
+        async with await client.achat("Hi", stream=True) as again:
+            assert await first_text(again) == "Hi é"
+            result = await again.result()
+        assert result == client.chat("Hi", stream=True).result()
+        assert result.meta.status_code == 200
+
+    run(work())
+    assert server.connections == 1
+
+
+async def leave_by_aclose(stream: isochat.AsyncChatStream) -> None:
+    assert await first_text(stream) == "Hi é"
+    await stream.aclose()
+
+
+async def leave_by_with(stream: isochat.AsyncChatStream) -> None:
+    async with stream:
+        assert await first_text(stream) == "Hi é"
+
+
+async def leave_unread(stream: isochat.AsyncChatStream) -> None:
+    await stream.aclose()
+
+
+@pytest.mark.parametrize("leave", [leave_by_aclose, leave_by_with, leave_unread])
+def test_leaving_early_ends_the_connection_at_once(backend, leave, departures, serve, make_client):
+    client = make_client(backend, serve(departures.streaming(first_event(backend))), max_connections=1)
+
+    async def work() -> None:
+        for _ in range(2):
+            stream = await client.achat("Hi", stream=True)
+            await leave(stream)
+            await left(departures)
+            with pytest.raises(isochat.StreamTruncatedError):
+                await stream.result()
+
+    run(work())
+
+
+def test_a_stream_that_is_collected_ends_its_connection(backend, departures, serve, make_client):
+    client = make_client(backend, serve(departures.streaming(first_event(backend))), max_connections=1)
+
+    async def work() -> None:
+        for _ in range(2):
+            async for chunk in await client.achat("Hi", stream=True):
+                if chunk.text:
+                    break
+            gc.collect()
+            await left(departures)
+
+    run(work())
+
+
+def test_a_cancelled_wait_closes_the_connection_and_frees_the_worker(backend, departures, serve, make_client):
+    server = serve(departures.streaming(first_event(backend)))
+    client = make_client(backend, server, max_connections=1)
+
+    async def work() -> None:
+        for _ in range(40):  # more than there are workers
+            departures.open.clear()
+            stream = await client.achat("Hi", stream=True)
+            assert await first_text(stream) == "Hi é"
+            waiting = asyncio.create_task(anext(stream))
+            await asyncio.sleep(0)  # it waits for the next chunk, which never comes
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            await left(departures)
+            assert stream.partial.text == "Hi é"
+            with pytest.raises(isochat.StreamTruncatedError):
+                await anext(stream)
+
+    asyncio.run(asyncio.wait_for(work(), 3 * TIMEOUT))
+    assert len(server.requests) == 40
+
+
+@pytest.mark.parametrize("turns", range(0, 12, 2))
+def test_a_cancellation_at_any_moment_leaves_nothing_open(backend, turns, departures, serve, make_client):
+    # Also when the chunk has come and the task has not been told of it: each moment of the loop in turn.
+    event = first_event(backend)[-1]
+    client = make_client(backend, serve(departures.streaming(first_event(backend), event)), max_connections=1)
+
+    async def work() -> None:
+        for _ in range(3):
+            stream = await client.achat("Hi", stream=True)
+            reading = asyncio.create_task(stream.result())
+            assert await asyncio.to_thread(departures.open.wait, TIMEOUT)
+            for _ in range(turns):
+                await asyncio.sleep(0.002)
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+            await left(departures)
+            departures.open.clear()
+
+    run(work())
+
+
+def test_silence_ends_a_stream_on_a_loop(backend, departures, serve, make_client):
+    client = make_client(backend, serve(departures.streaming(first_event(backend), b": ping\n\n")), max_connections=1)
+
+    async def work() -> None:
+        for _ in range(2):
+            stream = await client.achat("Hi", stream=True, timeout=0.3)
+            with pytest.raises(isochat.ChatTimeoutError) as caught:
+                await stream.result()
+            assert caught.value.phase == "idle"
+            assert caught.value.partial.text == "Hi é"
+            await left(departures)
+
+    run(work())
+
+
+def test_many_streams_at_once_keep_apart(backend, serve, make_client):
+    client = make_client(backend, serve(good(backend)))
+
+    async def one() -> str:
+        return (await (await client.achat("Hi", stream=True)).result()).text
+
+    async def work() -> None:
+        assert await asyncio.gather(*(one() for _ in range(40))) == ["Hi é!"] * 40
+
+    run(work())
