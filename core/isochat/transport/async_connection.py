@@ -20,7 +20,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, AbstractStreamWriter, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 
-from isochat.errors import ChatError, ProtocolError, ResponseTooLargeError
+from isochat.errors import ChatError, ConfigurationError, ProtocolError, ResponseTooLargeError
 from isochat.transport.deadline import run_beside_loop
 from isochat.transport.limits import DEFAULT_LIMITS
 
@@ -201,7 +201,12 @@ class Connector(aiohttp.TCPConnector):
         (wire,) = under_way.get()
         wire.phase = "pool" if self.limit else "connect"
         connection = await super().connect(req, *args, **kwargs)
-        assert isinstance(connection.protocol, Connection)
+        if not isinstance(connection.protocol, Connection):
+            connection.close()
+            raise ConfigurationError(
+                f"aiohttp {aiohttp.__version__} makes its connections where isochat does not find them",
+                remedy="pip install 'isochat[async]' for a version that is known to work",
+            )
         connection.protocol.serve(wire)
         wire.phase = "send"
         wire.headers_sent = req.headers
