@@ -117,6 +117,7 @@ class Call:
             self.request.api,
             opened.status,
             opened.headers,
+            choices=self.request.body.get("n") or 1,
             usage_asked=isinstance(options, Mapping) and bool(options.get("include_usage")),
             redactor=wire.redactor,
             limits=wire.limits,
