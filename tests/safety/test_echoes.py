@@ -90,7 +90,7 @@ def test_in_a_reply_that_is_not_http(backend: str, chat: Any, listen: Any, make_
     assert_blank(raised.value, TOKEN)
 
 
-@pytest.mark.parametrize("start", [b"", b"{", b"<p>" + b"x" * 190, b"<p>" + b"x" * 1990, b'{"choices": 5, "x": "'])
+@pytest.mark.parametrize("start", [b"", b"{", b"<p>" + b"x" * 190, b"<p>" + b"x" * 1990])
 def test_in_a_page(start: bytes, backend: str, chat: Any, listen: Any, make_client: Any, reply: Any) -> None:
     page = reply("200 OK", start + f"{TOKEN} is what you sent".encode())
     with pytest.raises(isochat.BadResponseError) as raised:

@@ -120,9 +120,11 @@ class _Stream(Generic[S]):
         # Chunks that came before the failure are handed out first.
         if self._error is None:
             self._finish()
-            self._error = cleaned(error, self._wire.redactor.clean)
             if error.partial is not None:
                 error.partial = self.partial  # which knows of the call
+            self._error = cleaned(error, self._wire.redactor.clean)
+            if error.partial is not None:
+                error.partial = msgspec.structs.replace(error.partial, meta=self.meta)
             self._settle(error)
 
     def _over(self) -> None:
