@@ -118,6 +118,8 @@ def delta(backend: str, text: str) -> bytes:
     if backend == "openai-responses":
         told: dict[str, Any] = {"type": "response.output_text.delta", "item_id": "m", "output_index": 0,
                                 "content_index": 0, "delta": text, "sequence_number": 1}  # fmt: skip
+        created = {"type": "response.created", "response": {"id": "r", "output": [], "status": "in_progress"}}
+        return f"data: {json.dumps(created)}\n\ndata: {json.dumps(told)}\n\n".encode()
     else:
         told = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m",
                 "choices": [{"index": 0, "delta": {"role": "assistant", "content": text}}]}  # fmt: skip
