@@ -27,7 +27,8 @@ class Proxies:
     """
 
     def __init__(self, trust_env: bool) -> None:
-        self._named: Mapping[str, str] = getproxies_environment() if trust_env else {}
+        found = getproxies_environment() if trust_env else {}
+        self._named: Mapping[str, str] = {scheme: Secret(url) for scheme, url in found.items()}
 
     def way_to(self, scheme: str, host: str, port: int | None) -> Proxy | None:
         """The proxy on the way to ``host``, or ``None`` for straight.
@@ -41,7 +42,7 @@ class Proxies:
         if proxy_bypass_environment(f"{host}:{port}" if port else host, dict(self._named)):
             return None
         named = self._named.get("https") or self._named.get("all")
-        return _read(Secret(named)) if named else None
+        return _read(named) if named else None
 
 
 def _read(named: str) -> Proxy:

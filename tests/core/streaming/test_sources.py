@@ -18,7 +18,7 @@ from isochat.backend import Backend, Capabilities, Reply, StreamReply
 class Server:
     """Where nobody is: these backends send nothing."""
 
-    url, token = "http://127.0.0.1:9", "t"
+    url, token = "http://127.0.0.1:9", "dapi-of-the-sources"
 
 
 class Own(Backend):
