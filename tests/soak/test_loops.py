@@ -57,5 +57,6 @@ def test_loops_and_threads_share_a_client(
     client.close()
     until(lambda: not before.more())
     assert complaints == []
-    assert [record.getMessage() for record in caplog.records if record.name != "isochat"] == []
+    # At DEBUG the loop and the clients tell of their ordinary work.
+    assert [record.getMessage() for record in caplog.records if record.levelno > 10] == []
     assert capfd.readouterr() == ("", "")
