@@ -113,7 +113,8 @@ def test_cancels_leave_nothing(
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
         assert (await client.achat(ask(0))).text == "0 " * 4
         kinds = await cancel_many(client, cancels * 3 // 4, f"{backend} served", ask)
-        assert kinds == {"cancelled", "answered"}
+        # How many are answered before their cancel comes depends on the machine.
+        assert {"cancelled"} <= kinds <= {"cancelled", "answered"}
         assert await cancel_many(unreachable, cancels // 4, f"{backend} deaf", ask, served=False) == {"cancelled"}
 
         # The server has seen every client leave, though none of the clients is closed.
