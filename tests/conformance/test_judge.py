@@ -215,7 +215,8 @@ class StripsTheText(ChangesTheReply):
         changed = False
         for choice in choices_of(data):
             text = choice["message"].get("content")
-            if isinstance(text, str) and text != text.strip():
+            # A text that begins with a space, as the one of this case alone does: Llama's "Hello! " is for other cases.
+            if isinstance(text, str) and text != text.lstrip():
                 choice["message"]["content"] = text.strip()
                 changed = True
         return changed
