@@ -12,12 +12,19 @@ import urllib3
 
 from isochat_workspace import Workspace
 
+from . import curl_stand_in
+
 Until = Callable[[Callable[[], bool]], None]
 Send = Callable[..., urllib3.BaseHTTPResponse]
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "smollm2: runs the real model; installs it first where it is missing")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if curl_stand_in.ABSENT:
+        terminalreporter.write_line("curl is not on the PATH: the documented curl lines ran through a stand-in.")
 
 
 @pytest.fixture

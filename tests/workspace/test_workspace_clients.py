@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import warnings
 from typing import Any
 
@@ -88,16 +87,3 @@ def test_mlflow_deployments(workspace: Workspace, monkeypatch: pytest.MonkeyPatc
         assert client is not None
         reply = client.predict(endpoint=GPT, inputs={"messages": [{"role": "user", "content": "Hi"}]})
     assert reply["choices"][0]["message"]["content"].startswith(ASKED)
-
-
-def test_curl_with_basic_credentials_as_the_docs_show(workspace: Workspace) -> None:
-    from shutil import which
-
-    if which("curl") is None:  # not everywhere; the header itself is tested in test_workspace_surface.py
-        return
-    done = subprocess.run(
-        ["curl", "-s", "-u", f"token:{workspace.token}", "-d", '{"messages": []}',
-         f"{workspace.url}/serving-endpoints/{GPT}/invocations"],
-        capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
-    assert "You asked nothing." in done.stdout
