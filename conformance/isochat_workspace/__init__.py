@@ -17,6 +17,7 @@ from .models import Model, Prompt, Tool
 from .pieces import FinishPiece, Piece, ReasoningPiece, TextPiece, ToolCallPiece
 from .records import RecordedRequest
 from .replay import Replay
+from .reply_source import ReplySource
 from .scripted import Scripted
 from .stream_reply import StreamReply
 
@@ -37,6 +38,7 @@ __all__ = [
     "ReasoningPiece",
     "RecordedRequest",
     "Replay",
+    "ReplySource",
     "Scripted",
     "ServiceError",
     "SmolLM2",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from .models import Dialect, Model
-from .replay import Replay
+from .reply_source import ReplySource
 
 StreamUsage = Literal["every", "last", "never"]
 
@@ -30,7 +30,7 @@ class Endpoint:
     """
 
     name: str
-    model: Model | Replay
+    model: Model | ReplySource
     family: str = "gpt"
     served_model: str | None = None
     speaks: tuple[Dialect, ...] = ("chat", "responses")
@@ -63,7 +63,7 @@ def model_service_name(name: str) -> str:
     return "system.ai." + bare.replace(".", "-")
 
 
-def default_endpoints(model: Model, *, disguised: bool) -> tuple[Endpoint, ...]:
+def default_endpoints(model: Model | ReplySource, *, disguised: bool) -> tuple[Endpoint, ...]:
     """The endpoints that exist when none are named: three with names of the service, one under the model's own.
 
     `disguised` gives the first three served-entity names of the kind the service shows. The `model` of an

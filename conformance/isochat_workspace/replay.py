@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 
 from .http_reply import HttpReply
 from .models import Dialect
+from .records import RecordedRequest
+from .reply_source import Reply, ReplySource
 from .stream_reply import StreamReply
 
-Reply = HttpReply | StreamReply
 
-
-class Replay:
+class Replay(ReplySource):
     """Prepared replies by API, whole ones or streams. A sequence is handed out one by one, its last again and again.
 
     Nothing of the request is judged (that is what a test looks at), only the token and the path. An API
@@ -24,7 +24,7 @@ class Replay:
     def __init__(self, replies: Mapping[Dialect, Reply | Sequence[Reply]]) -> None:
         self._replies: dict[Dialect, tuple[Reply, ...]] = {}
         for api, given in replies.items():
-            sequence = (given,) if isinstance(given, Reply) else tuple(given)
+            sequence = (given,) if isinstance(given, HttpReply | StreamReply) else tuple(given)
             if not sequence:
                 raise ValueError(f"no reply given for {api!r}")
             self._replies[api] = sequence
@@ -36,7 +36,7 @@ class Replay:
         """The APIs that have replies."""
         return tuple(self._replies)
 
-    def next_reply(self, api: Dialect) -> Reply | None:
+    async def reply(self, api: Dialect, request: RecordedRequest) -> Reply | None:
         """The reply that is due on this API, or None if it has none."""
         replies = self._replies.get(api)
         if replies is None:

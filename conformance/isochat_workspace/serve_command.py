@@ -10,12 +10,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.text import Text
 
+from .declaration import declared_endpoints
 from .failure import Failure
 
 if TYPE_CHECKING:
@@ -27,25 +29,38 @@ _STATUS_STYLES = {2: "green", 4: "yellow", 5: "red"}
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1; 0 takes a free one.")
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="A workspace.toml that declares endpoints and their models."
+)
+@click.option(
+    "--endpoint",
+    "endpoints",
+    multiple=True,
+    metavar="NAME=MODEL",
+    help="One endpoint in place of the default ones, and what answers there; may be given several times.",
+)
+@click.option("--host", help="Address to listen on [default: 127.0.0.1]; any other lets other machines in.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0, the default, takes a free one.")
 @click.option(
     "--model",
-    type=click.Choice(["scripted", "smollm2"]),
-    default="scripted",
-    show_default=True,
-    help="What answers: deterministic sentences, or a real 135M model (see `isochat local install`).",
+    help="What answers on the default endpoints: scripted (deterministic sentences, the default), or smollm2 (a real"
+    " 135M model, see `isochat local install`).",
 )
 @click.option("--token", help="The token to accept; a random one if not given.")
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON with url and token, then one per request.")
-def serve(port: int, model: str, token: str | None, as_json: bool) -> None:
+def serve(
+    config: Path | None,
+    endpoints: tuple[str, ...],
+    host: str | None,
+    port: int | None,
+    model: str | None,
+    token: str | None,
+    as_json: bool,
+) -> None:
     """Run a local Databricks workspace until Ctrl-C.
 
     Any Databricks client can be pointed at it. Exit code 0 when stopped, 1 when it could not start.
     """
-    try:
-        from isochat_workspace import Workspace
-    except ModuleNotFoundError as error:
-        raise Failure(str(error)) from error
     output = _JsonLines() if as_json else _Lines()
     with _stopped_by_signals() as done:
 
@@ -55,10 +70,15 @@ def serve(port: int, model: str, token: str | None, as_json: bool) -> None:
             except OSError:  # nobody reads any more (`isochat serve | head`)
                 done.set()
 
-        workspace = Workspace(model=model, token=token, port=port, access_log=access_log, keep_requests=_KEEP_REQUESTS)
-        if model != "scripted":
+        workspace = _workspace(
+            config,
+            endpoints,
+            model,
+            {"token": token, "host": host, "port": port, "access_log": access_log, "keep_requests": _KEEP_REQUESTS},
+        )
+        if workspace.model_name != "scripted":
             output.note(f"loading {workspace.model_name} ...")
-        _start(workspace, port)
+        _start(workspace)
         try:
             output.started(workspace)
             # In slices: an endless wait is deaf to Ctrl-C on Windows.
@@ -179,7 +199,32 @@ def _shown(text: str, longest: int) -> str:
     return clean if len(clean) <= longest else clean[: longest - 3] + "..."
 
 
-def _start(workspace: Workspace, port: int) -> None:
+def _workspace(
+    config: Path | None, endpoints: tuple[str, ...], model: str | None, settings: dict[str, Any]
+) -> Workspace:
+    """The workspace that a file, endpoints or a model ask for; only one of the three may."""
+    from isochat.errors import ConfigurationError
+
+    try:
+        from isochat_workspace import Workspace
+    except ModuleNotFoundError as error:
+        raise Failure(str(error)) from error
+    asked = {"--config": config, "--endpoint": endpoints, "--model": model}
+    given = [name for name, value in asked.items() if value]
+    if len(given) > 1:
+        raise click.UsageError(f"{given[0]} and {given[1]} both say what is served: give one of them")
+    try:
+        if config is not None:
+            return Workspace.from_file(config, **settings)
+        known = {name: value for name, value in settings.items() if value is not None}
+        if endpoints:
+            return Workspace(declared_endpoints(endpoints), **known)
+        return Workspace(model=model or "scripted", **known)
+    except ConfigurationError as error:
+        raise Failure(error.message, error.remedy) from error
+
+
+def _start(workspace: Workspace) -> None:
     from isochat.errors import ConfigurationError
 
     try:
@@ -187,8 +232,9 @@ def _start(workspace: Workspace, port: int) -> None:
     except ConfigurationError as error:
         raise Failure(error.message, error.remedy) from error
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise Failure(f"cannot listen on port {port}: {reason}", "use another --port, or 0 for a free one") from error
+        host, port = workspace.address
+        remedy = "use another --host or --port; port 0 is a free one"
+        raise Failure(f"cannot listen on port {port} of {host}: {error.strerror or error}", remedy) from error
 
 
 @contextmanager

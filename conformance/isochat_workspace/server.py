@@ -33,8 +33,8 @@ class Server:
         self._runner: web.AppRunner | None = None
         self._stopping = False
 
-    async def start(self, port: int) -> int:
-        """Listen on 127.0.0.1 and return the port (a free one for 0). Raises OSError if it is taken."""
+    async def start(self, host: str, port: int) -> str:
+        """Listen on a free port for 0, and return the URL. Raises OSError if address or port cannot be had."""
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         # One route: paths are matched raw by `routes.py`, before anything is decoded or normalised.
         app.router.add_route("*", "/{path:.*}", self._handle)
@@ -50,9 +50,9 @@ class Server:
             shutdown_timeout=0.5,
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", port)
+        site = web.TCPSite(self._runner, host, port)
         await site.start()
-        return int(self._runner.addresses[0][1])
+        return _url(*self._runner.addresses[0][:2])
 
     async def stop(self) -> None:
         """Stop listening, close kept-alive connections, cancel what still runs after half a second."""
@@ -118,6 +118,12 @@ class Server:
                 self._access_log(entry.request)
             except Exception:
                 logger.exception("the access log failed")
+
+
+def _url(host: str, port: int) -> str:
+    """Where a program on this machine finds a listening socket: "all addresses" is none to go to."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not listened on
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
 class _Prepared(web.Response):

@@ -17,7 +17,7 @@ from .http_reply import ServiceError, json_reply, new_request_id, service_header
 from .models import Dialect, Model, Prompt
 from .records import RecordedRequest
 from .refusals import check_refusals
-from .replay import Replay, Reply
+from .reply_source import Reply, ReplySource
 from .request_fields import flag, read_object, wants_usage
 from .response_object import write_responses
 from .responses_dialect import read_responses
@@ -86,24 +86,26 @@ class Service:
             case "invocations":
                 endpoint = self._endpoint_by_path(route)
                 dialect = endpoint.invocations_dialect
-                return await self._query(endpoint, dialect, route, request.body, request_id)
+                return await self._query(endpoint, dialect, route, request, request_id)
             case "chat" | "responses" as named:
                 model = read_object(request.body).get("model")
                 endpoint = self._endpoint_by_model(model, route)
-                return await self._query(endpoint, named, route, request.body, request_id)
+                return await self._query(endpoint, named, route, request, request_id)
             case "host_metadata":
                 raise AssertionError("answered above")
 
-    async def _query(self, endpoint: Endpoint, dialect: Dialect, route: Route, raw: bytes, request_id: str) -> Reply:
+    async def _query(
+        self, endpoint: Endpoint, dialect: Dialect, route: Route, request: RecordedRequest, request_id: str
+    ) -> Reply:
         model = endpoint.model
-        if isinstance(model, Replay):
-            reply = model.next_reply(dialect)
+        if isinstance(model, ReplySource):
+            reply = await model.reply(dialect, request)
             if reply is None:
                 raise _api_not_spoken(endpoint, dialect, route, model.speaks)
             return reply
         if dialect not in endpoint.speaks:
             raise _api_not_spoken(endpoint, dialect, route, endpoint.speaks)
-        body = read_object(raw)
+        body = read_object(request.body)
         check_refusals(dialect, endpoint, body)
         prompt = _READ[dialect](body)
         if flag(body, "stream"):
@@ -185,7 +187,7 @@ def _api_not_spoken(endpoint: Endpoint, dialect: Dialect, route: Route, spoken: 
     On the workspace's Responses path: maximhq/bifrost#6958. Elsewhere: Codex probe 2026-07-28, the api_type
     names as advertised by `serving-endpoints:foundation-models`.
     """
-    if dialect == "responses" and route.surface == "workspace" and not isinstance(endpoint.model, Replay):
+    if dialect == "responses" and route.surface == "workspace" and not isinstance(endpoint.model, ReplySource):
         message = f"Responses API passthrough is not supported for model {endpoint.name}."
     else:
         supported = ", ".join(_API_TYPES[one] for one in sorted(spoken))

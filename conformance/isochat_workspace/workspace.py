@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import os
 import secrets
 import threading
 from collections.abc import Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from isochat.errors import ConfigurationError
+
+from .declaration import read_declaration
 from .endpoints import Endpoint, default_endpoints
+from .model_table import AnyModel, make_model
 from .models import Model
 from .records import RecordedRequest, RequestLog
 from .scripted import Scripted
@@ -29,7 +35,8 @@ class Workspace:
         model: what answers behind the default endpoints: "scripted" (deterministic, no weights), "smollm2"
             (a real 135M model; `isochat local install` fetches it), or a Model.
         token: the token it accepts; by default a random one in the service's form (`dapi` + 32 hex digits).
-        port: the port on 127.0.0.1; 0 takes a free one.
+        host: the address to listen on. Anything but a loopback address lets other machines in.
+        port: the port to listen on; 0 takes a free one.
         access_log: called with each RecordedRequest, on the server's thread: once its answer is known; of a
             streamed answer once it has ended, or once the client was seen to have left.
         keep_requests: how many requests are remembered; None remembers all.
@@ -44,6 +51,7 @@ class Workspace:
         *,
         model: str | Model = "scripted",
         token: str | None = None,
+        host: str = "127.0.0.1",
         port: int = 0,
         access_log: AccessLog | None = None,
         keep_requests: int | None = None,
@@ -54,14 +62,39 @@ class Workspace:
         for endpoint in served:
             self._put(endpoint)
         self._default = served[-1] if served else None
-        self._port = port
+        self._address = (host, port)
         self._access_log = access_log
         self._log = RequestLog(keep_requests)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
-        self._opened: list[Model] = []
+        self._opened: list[AnyModel] = []
+
+    @classmethod
+    def from_file(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        token: str | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        access_log: AccessLog | None = None,
+        keep_requests: int | None = None,
+    ) -> Self:
+        """The workspace that a `workspace.toml` declares; an argument given here counts more than the file.
+
+        Raises ConfigurationError for a mistake in the file, with file, key and the nearest valid key.
+        """
+        declared = read_declaration(path)
+        return cls(
+            declared.endpoints,
+            token=token or declared.token,
+            host=host or declared.host or "127.0.0.1",
+            port=(declared.port or 0) if port is None else port,
+            access_log=access_log,
+            keep_requests=keep_requests,
+        )
 
     @property
     def url(self) -> str:
@@ -69,6 +102,11 @@ class Workspace:
         if not self._service.url:
             raise RuntimeError("the workspace has not been started: use it in a with block or call start()")
         return self._service.url
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port it was told to listen on; 0 is a free port, see `url`."""
+        return self._address
 
     @property
     def requests(self) -> list[RecordedRequest]:
@@ -162,8 +200,7 @@ class Workspace:
         try:
             for endpoint in self.endpoints:
                 await self._open(endpoint)
-            port = await server.start(self._port)
-            self._service.url = f"http://127.0.0.1:{port}"
+            self._service.url = await server.start(*self._address)
             ready.set_result(None)
             await stopping.wait()
         finally:
@@ -176,7 +213,7 @@ class Workspace:
     async def _open(self, endpoint: Endpoint) -> None:
         """Make the endpoint's model ready, once for all endpoints it stands behind."""
         model = endpoint.model
-        if isinstance(model, Model) and not any(model is other for other in self._opened):
+        if not any(model is other for other in self._opened):
             self._opened.append(model)
             await model.open()
 
@@ -185,10 +222,8 @@ def default_set(model: str | Model) -> tuple[Endpoint, ...]:
     """The default endpoints for a model named or given. Raises ValueError for an unknown name."""
     if isinstance(model, Model):
         return default_endpoints(model, disguised=False)
-    if model == "scripted":
-        return default_endpoints(Scripted(), disguised=True)
-    if model == "smollm2":
-        from .smollm2 import SmolLM2
-
-        return default_endpoints(SmolLM2(), disguised=False)
-    raise ValueError(f"unknown model {model!r}: use 'scripted' or 'smollm2'")
+    try:
+        made = make_model(model, Path.cwd())
+    except ConfigurationError as error:
+        raise ValueError(f"{error.message}. {error.remedy}") from None
+    return default_endpoints(made, disguised=isinstance(made, Scripted))

@@ -1,0 +1,95 @@
+"""What does a file declare a workspace to be? A `workspace.toml`: its address, token, endpoints and their models."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from isochat.errors import ConfigurationError
+
+from .endpoints import Endpoint
+from .model_table import AnyModel, make_model
+from .strict_table import read_table, read_toml
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Declaration:
+    """A workspace as a file declares it; None is what the file leaves to others."""
+
+    endpoints: tuple[Endpoint, ...] | None = None
+    token: str | None = None
+    host: str | None = None
+    port: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Top:
+    """The keys of the file."""
+
+    endpoints: dict[str, Any] | None = None
+    token: str | None = None
+    host: str | None = None
+    port: int | None = None
+
+
+def read_declaration(path: str | os.PathLike[str]) -> Declaration:
+    """Read a `workspace.toml`.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or has a mistake: an unknown key, a wrong type, a model that is
+            none. The message names file, table and key, and the nearest valid one.
+    """
+    file = Path(path).expanduser()
+    data = read_toml(file)
+    top = read_table(_Top, data, str(file))
+    endpoints = None if top.endpoints is None else _Endpoints(file).read(top.endpoints)
+    return Declaration(endpoints, top.token, top.host, top.port)
+
+
+def declared_endpoints(lines: Sequence[str]) -> tuple[Endpoint, ...]:
+    """Endpoints as a command line names them, each `NAME=MODEL`; paths start from the working directory.
+
+    Raises:
+        ConfigurationError: a line is not of this form, or its model is none.
+    """
+    tables: dict[str, Any] = {}
+    for line in lines:
+        name, equals, model = line.partition("=")
+        if not name or not equals or not model or name in tables:
+            problem = "names an endpoint twice" if name in tables else "is not NAME=MODEL"
+            raise ConfigurationError(f"the endpoint {line!r} {problem}", remedy="Write it like my-endpoint=scripted")
+        tables[name] = {"model": model}
+    return _Endpoints(Path("command line")).read(tables)
+
+
+class _Endpoints:
+    """The endpoints of one file. A model named twice is one model, so that weights are loaded once."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._models: dict[str, AnyModel] = {}
+
+    def read(self, tables: dict[str, Any]) -> tuple[Endpoint, ...]:
+        if not tables:
+            raise ConfigurationError(f"[endpoints] in {self._file} is empty", remedy="Write [endpoints.NAME]")
+        return tuple(self._endpoint(name, table) for name, table in tables.items())
+
+    def _endpoint(self, name: str, table: Any) -> Endpoint:
+        where = f"{self._file} [endpoints.{name}]"
+        if not isinstance(table, dict):
+            raise ConfigurationError(f"{where} is no table", remedy=f"Write [endpoints.{name}]")
+        if not isinstance(model := table.get("model", "scripted"), str):
+            raise ConfigurationError(f"model in {where} is no text", remedy='Write model = "scripted"')
+        settings = {key: value for key, value in table.items() if key != "model"}
+        return read_table(Endpoint, settings, where, name=name, model=self._model(model, where))
+
+    def _model(self, name: str, where: str) -> AnyModel:
+        if name not in self._models:
+            try:
+                self._models[name] = make_model(name, self._file.parent)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"{error.message}, in {where}", remedy=error.remedy) from None
+        return self._models[name]

@@ -1,0 +1,70 @@
+"""Which model does a name stand for? `KIND` or `KIND:ARGUMENT`, resolved by one table."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from isochat.errors import ConfigurationError
+
+from .models import Model
+from .reply_source import ReplySource
+from .scripted import Scripted
+
+AnyModel = Model | ReplySource
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ModelKind:
+    """One row of the table.
+
+    `make` gets what follows the colon ("" where nothing does) and the folder that relative paths start from.
+    `argument` names for people what follows the colon; None: nothing may. `required`: it must be there.
+    """
+
+    make: Callable[[str, Path], AnyModel]
+    argument: str | None = None
+    required: bool = False
+
+
+def _scripted(argument: str, folder: Path) -> Model:
+    return Scripted()
+
+
+def _smollm2(argument: str, folder: Path) -> Model:
+    from .smollm2 import SmolLM2
+
+    return SmolLM2()
+
+
+MODEL_KINDS: Mapping[str, ModelKind] = {
+    "scripted": ModelKind(_scripted),
+    "smollm2": ModelKind(_smollm2),
+}
+
+
+def make_model(name: str, folder: Path) -> AnyModel:
+    """The model that a name stands for. Raises ConfigurationError; `folder` is where relative paths start."""
+    word, colon, argument = name.partition(":")
+    kind = MODEL_KINDS.get(word)
+    if kind is None:
+        close = difflib.get_close_matches(word, MODEL_KINDS, n=1)
+        raise ConfigurationError(
+            f"unknown model {name!r}", remedy=f"Did you mean {close[0]!r}?" if close else f"Use {' or '.join(_shown())}"
+        )
+    if (colon and kind.argument is None) or (kind.required and not argument) or (colon and not argument):
+        raise ConfigurationError(f"the model {name!r} is not written as it should be", remedy=f"Write {_form(word)}")
+    return kind.make(argument, folder)
+
+
+def _shown() -> list[str]:
+    return [repr(_form(word)) for word in MODEL_KINDS]
+
+
+def _form(word: str) -> str:
+    kind = MODEL_KINDS[word]
+    if kind.argument is None:
+        return word
+    return f"{word}:{kind.argument}" if kind.required else f"{word}[:{kind.argument}]"
