@@ -45,6 +45,7 @@ from isochat.errors import (
     UnsupportedParameterError,
 )
 from isochat.hookspecs import API_VERSION, hookimpl
+from isochat.notes import UnsupportedParameterWarning
 from isochat.parameters import UNSET, ChatParams
 from isochat.plugins import BackendInfo, backends
 from isochat.policy import RetryBudget
@@ -132,6 +133,7 @@ __all__ = [
     "UNSET",
     "UnsafeInputError",
     "UnsupportedParameterError",
+    "UnsupportedParameterWarning",
     "Usage",
     "__version__",
     "backends",

@@ -53,8 +53,8 @@ class Client:
         max_retries: Further attempts; 0 means exactly one request.
         retry_after_execution: Also send again when the model may have run already.
         retry_budget: Where retries are spent from, to share one between clients; by default each client has its own.
-        on_unsupported: What to do with a parameter that the backend's API cannot carry: ``raise``, ``warn`` (keep
-            going, listed in ``meta.warnings``) or ``drop``.
+        on_unsupported: What to do with what the backend's API cannot carry: ``raise``, ``warn`` (drop it with an
+            :class:`isochat.UnsupportedParameterWarning`) or ``drop``. Either way ``meta.warnings`` lists it.
         headers: Headers for every request.
         trust_env: Read proxy and certificate settings from the environment.
         ca_bundle: A PEM file of certificate authorities.

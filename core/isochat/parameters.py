@@ -24,10 +24,14 @@ class NotCarried(NamedTuple):
 
 
 class Reshaped(NamedTuple):
-    """Where a parameter stands in a Responses body, and what it looks like there; a shape of ``None`` is left out."""
+    """Where a parameter stands in a Responses body, and what it looks like there; a shape of ``None`` is left out.
+
+    ``lacks`` is a field of its items that the Responses API does not have.
+    """
 
     path: str
     shape: Callable[[Any], Any]
+    lacks: str | None = None
 
 
 class Parameter(NamedTuple):
@@ -47,7 +51,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("top_k", "integer", _NOT_IN_API),
     Parameter("stop", "text or list of texts", _NOT_IN_API),
     Parameter("n", "integer", _NOT_IN_API),
-    Parameter("tools", "list", Reshaped("tools", flat_tools)),
+    Parameter("tools", "list", Reshaped("tools", flat_tools, lacks="cache_control")),
     Parameter("tool_choice", "text or object", Reshaped("tool_choice", flat_tool_choice)),
     Parameter("parallel_tool_calls", "boolean", "parallel_tool_calls"),
     Parameter("response_format", "object", Reshaped("text.format", text_format)),

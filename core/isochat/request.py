@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from isochat.errors import InvalidInputError, UnsupportedParameterError
 from isochat.messages import read_messages
+from isochat.notes import Api as Api
+from isochat.notes import Notes
+from isochat.notes import OnUnsupported as OnUnsupported
 from isochat.parameters import ALIASES, BY_NAME, CALL_OPTIONS, UNSET, NotCarried, Reshaped, fits
 from isochat.text_safety import check_endpoint, check_headers
-from isochat.wire_format import history
+from isochat.wire_format.chat_history import for_chat_completions
+from isochat.wire_format.input_items import for_responses
 from isochat.wire_format.json_text import check_sendable, type_name
-
-Api = Literal["chat-completions", "responses"]
-OnUnsupported = Literal["raise", "warn", "drop"]
+from isochat.wire_format.turn_items import without
 
 # What extra_body may not replace: isochat and the client own these.
 _RESERVED_BODY = ("messages", "input", "model", "stream")
@@ -128,33 +130,17 @@ def build(
     """
     plain = read_messages(messages)
     given, extra_body, extra_headers = _given(params, defaults)
-    warnings: list[str] = []
-
-    def left_out(what: str) -> None:
-        warnings.append(f"left out {what}: the API of this backend cannot take it back")
-
-    def rewritten(what: str) -> None:
-        warnings.append(f"rewrote {what}")
-
-    def unsupported(what: str, why: str) -> None:
-        if on_unsupported == "raise":
-            raise UnsupportedParameterError(
-                f"the Responses API does not carry {what}: {why}",
-                remedy="Leave it out, or use a backend that speaks chat completions",
-            )
-        warnings.append(f"dropped {what}: {why}")
-
+    notes = Notes(api, on_unsupported)
     if api == "chat-completions":
-        said = history.for_chat_completions(plain, left_out, rewritten)
+        said = for_chat_completions(plain, notes)
         body: dict[str, Any] = {"messages": said, **given}
     else:
         said = list(plain)
-        items = history.for_responses(plain, unsupported, left_out, rewritten)
-        body = {"input": items, **_responses_fields(given, unsupported)}
+        body = {"input": for_responses(plain, notes), **_responses_fields(given, notes)}
     for name, value in extra_body.items():
         body[name] = _joined(name, body.get(name), value) if api == "responses" else value
     path = check_endpoint(endpoint) + (f"/served-models/{served_model}" if served_model else "")
-    return Request(endpoint, api, body, tuple(said), path, extra_headers, tuple(warnings))
+    return Request(endpoint, api, body, tuple(said), path, extra_headers, tuple(notes.warnings))
 
 
 def _given(
@@ -200,14 +186,16 @@ def _joined(name: str, ours: Any, theirs: Any) -> Any:
     return theirs
 
 
-def _responses_fields(given: Mapping[str, Any], unsupported: history.Report) -> dict[str, Any]:
+def _responses_fields(given: Mapping[str, Any], notes: Notes) -> dict[str, Any]:
     body: dict[str, Any] = {}
     for name, value in given.items():
         place = BY_NAME[name].responses
         if isinstance(place, NotCarried):
-            unsupported(name, place.reason)
+            notes.unsupported(name, place.reason)
             continue
         if isinstance(place, Reshaped):
+            if place.lacks is not None:
+                value = _without_field(name, value, place.lacks, notes)
             value, place = place.shape(value), place.path
             if value is None:
                 continue
@@ -217,6 +205,17 @@ def _responses_fields(given: Mapping[str, Any], unsupported: history.Report) -> 
             target = target.setdefault(parent, {})
         target[last] = value
     return body
+
+
+def _without_field(name: str, items: Sequence[Any], field: str, notes: Notes) -> list[Any]:
+    kept = []
+    for index, item in enumerate(items):
+        if isinstance(item, Mapping) and field in item:
+            if item[field] is not None:
+                notes.unsupported(f"{name}[{index}].{field}", "the Responses API has no such field")
+            item = without(item, field)
+        kept.append(item)
+    return kept
 
 
 def _nearest(name: str) -> str:

@@ -287,13 +287,6 @@ def test_responses_refuses_what_it_cannot_carry(name: str, value: Any, workspace
     assert workspace.requests == []
 
 
-@pytest.mark.parametrize("on_unsupported", ["warn", "drop"])
-def test_responses_lists_what_it_dropped(on_unsupported: str, workspace: Workspace, make_client: Any) -> None:
-    client = make_client("openai-responses", workspace, on_unsupported=on_unsupported)
-
-    assert [w.partition(":")[0] for w in client.chat("Hi", seed=1).meta.warnings] == ["dropped seed"]
-
-
 def test_a_message_of_an_answer_goes_back(chat_backend: str, workspace: Workspace, make_client: Any) -> None:
     client = make_client(chat_backend, workspace)
     first = client.chat("Hi")

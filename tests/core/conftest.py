@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,9 @@ BACKENDS = ("rest", "openai-chat", "openai-responses", "mlflow", "databricks-sdk
 FOREIGN = ("ISOCHAT_", "DATABRICKS_", "OPENAI_", "MLFLOW_", "ARM_", "SSL_CERT_", "REQUESTS_CA_")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 TOKEN = "dapi-of-the-test"
+
+# What these tests share stands beside them.
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(autouse=True)

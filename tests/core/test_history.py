@@ -1,16 +1,18 @@
 """Does an answer go back into a conversation whole, whichever API carries the next turn?"""
 
 import json
+import warnings
 
 import pytest
+from conversations import Told, chat_answer, responses_answer, said, there_and_back, written
 
 import isochat
 from isochat.messages import read_messages
 from isochat.request import build
 from isochat.wire_format.chat_completions import read_completion
-from isochat.wire_format.history import for_chat_completions, for_responses
+from isochat.wire_format.chat_history import for_chat_completions
+from isochat.wire_format.input_items import for_responses
 from isochat.wire_format.replies import read_reply
-from isochat.wire_format.responses import read_response
 
 SIGNED = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm.", "signature": "s1"}]}
 REDACTED = {"type": "reasoning", "summary": [{"type": "summary_encrypted_text", "data": "x1"}]}
@@ -18,27 +20,6 @@ ITEM = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "
 TEXT = {"type": "text", "text": "So."}
 VIDEO = {"type": "video_url", "video_url": {"url": "https://x"}}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}, "thoughtSignature": "t1"}
-
-
-def chat_answer(**message):
-    choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": "stop"}
-    return read_completion({"choices": [choice]})
-
-
-def responses_answer(*items):
-    return read_response({"status": "completed", "output": list(items)})
-
-
-def said(text):
-    return {
-        "type": "message",
-        "role": "assistant",
-        "content": [{"type": "output_text", "text": text, "annotations": []}],
-    }
-
-
-def refuse(what, why=""):
-    raise AssertionError(f"{what}: {why}")
 
 
 @pytest.mark.parametrize(
@@ -76,8 +57,8 @@ def test_reasoning_of_the_responses_api_goes_back_to_it_and_not_to_chat():
     message = responses_answer(ITEM, said("So.")).to_message()
     left_out = []
 
-    items = for_responses([message], refuse, refuse, refuse)
-    chat = for_chat_completions([message], left_out.append, refuse)
+    items = for_responses([message], Told())
+    chat = for_chat_completions([message], Told(left_out=left_out))
 
     assert items == [ITEM, {"role": "assistant", "content": [{"type": "output_text", "text": "So."}]}]
     assert chat == [{"role": "assistant", "content": "So."}]
@@ -88,8 +69,8 @@ def test_reasoning_of_a_chat_endpoint_goes_back_to_it_and_not_to_responses():
     message = chat_answer(content=[SIGNED, TEXT]).to_message()
     left_out = []
 
-    chat = for_chat_completions([message], refuse, refuse)
-    items = for_responses([message], refuse, left_out.append, refuse)
+    chat = for_chat_completions([message], Told())
+    items = for_responses([message], Told(left_out=left_out))
 
     assert chat == [message]
     assert items == [{"role": "assistant", "content": [{"type": "output_text", "text": "So."}]}]
@@ -105,7 +86,7 @@ def test_tool_calls_and_their_results_become_items():
 
     left_out = []
 
-    assert for_responses(history, refuse, left_out.append, refuse) == [
+    assert for_responses(history, Told(left_out=left_out)) == [
         {"role": "user", "content": "Weather?"},
         {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "c1", "output": "12 C"},
@@ -120,7 +101,7 @@ def test_what_has_no_item_is_told():
         {"role": "user", "content": [{**TEXT, "cache_control": {"type": "ephemeral"}}]},
     ]
 
-    for_responses(history, lambda what, why: told.append(what), refuse, refuse)
+    for_responses(history, Told(unsupported=told))
 
     assert told == [
         "messages[0].name",
@@ -216,7 +197,7 @@ def test_citations_that_the_next_api_cannot_take_back_are_told():
     cited = chat_answer(content=[{**TEXT, "citations": [{"type": "char_location"}]}]).to_message()
     left_out = []
 
-    for_responses([cited], refuse, left_out.append, refuse)
+    for_responses([cited], Told(left_out=left_out))
 
     assert left_out == ["messages[0].content[0].citations"]
 
@@ -228,14 +209,10 @@ TOLD = {"type": "function_call_output", "call_id": "c1", "output": "12 C"}
 NEXT = {**ITEM, "id": "rs_2", "encrypted_content": "e2"}
 
 
-def written(*texts):
-    return {"role": "assistant", "content": [{"type": "output_text", "text": text} for text in texts]}
-
-
 def test_an_agents_turn_goes_back_in_its_order():
     answer = responses_answer(ITEM, said("Let me look."), ASKED, TOLD, NEXT, said("12 C."), said("Cold."))
 
-    items = for_responses([answer.to_message()], refuse, refuse, refuse)
+    items = for_responses([answer.to_message()], Told())
 
     assert items == [ITEM, written("Let me look."), ASKED, TOLD, NEXT, written("12 C.", "Cold.")]
 
@@ -243,7 +220,7 @@ def test_an_agents_turn_goes_back_in_its_order():
 def test_a_refusal_beside_items_comes_last():
     message = {"role": "assistant", "content": [TEXT, ITEM], "refusal": "No."}
 
-    items = for_responses([message], refuse, refuse, refuse)
+    items = for_responses([message], Told())
 
     assert items == [written("So."), ITEM, {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}]
 
@@ -282,8 +259,10 @@ QUESTION = {"role": "user", "content": "And now?"}
 def test_a_question_of_which_nothing_is_left_is_refused(on_unsupported, role):
     messages = [{"role": role, "content": [VIDEO], **({"tool_call_id": "c1"} if role == "tool" else {})}, QUESTION]
 
-    with pytest.raises(isochat.UnsupportedParameterError, match=r"messages\[0\]"):
-        build("e", "responses", messages, {}, {}, on_unsupported)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", isochat.UnsupportedParameterWarning)
+        with pytest.raises(isochat.UnsupportedParameterError, match=r"messages\[0\]"):
+            build("e", "responses", messages, {}, {}, on_unsupported)
 
 
 def test_a_question_of_agents_items_alone_is_refused_on_chat():
@@ -363,10 +342,6 @@ NESTED = {"type": "url_citation", "url_citation": CITED}
 SPOKEN = {"id": "audio_1", "data": "UklGRg==", "expires_at": 1767229200, "transcript": "So."}
 
 
-def there_and_back(answer):
-    return isochat.ChatResult.from_dict(json.loads(json.dumps(answer.to_dict())))
-
-
 def test_annotations_are_the_citations_of_the_text_on_either_api():
     chat = chat_answer(content="So.", annotations=[NESTED])
     text = {"type": "output_text", "text": "So.", "annotations": [{"type": "url_citation", **CITED}]}
@@ -429,7 +404,7 @@ def test_the_responses_api_is_told_of_what_a_models_message_has_beside_its_conte
     message = {"role": "assistant", "content": "So.", "annotations": [NESTED], "audio": {"id": "a"}}
     left_out = []
 
-    items = for_responses([message, {**message, "annotations": [], "audio": None}], refuse, left_out.append, refuse)
+    items = for_responses([message, {**message, "annotations": [], "audio": None}], Told(left_out=left_out))
 
     assert items == [{"role": "assistant", "content": "So."}] * 2
     assert left_out == ["messages[0].annotations", "messages[0].audio"]
@@ -449,7 +424,7 @@ def test_a_custom_tools_call_and_what_it_gave_become_items_of_its_own():
     ]
     left_out = []
 
-    assert for_responses(history, refuse, left_out.append, refuse)[1:] == [
+    assert for_responses(history, Told(left_out=left_out))[1:] == [
         CUSTOM_ITEM,
         {"type": "function_call_output", "call_id": "c1", "output": "12 C"},
         {"type": "custom_tool_call_output", "call_id": "c2", "output": "1"},
@@ -472,7 +447,7 @@ def test_an_answered_call_of_a_custom_tool_stays_in_its_place():
     answer = responses_answer(CUSTOM_ITEM, told, said("One."))
 
     assert (answer.tool_calls, answer.finish_reason) == ((), "stop")
-    assert for_responses([answer.to_message()], refuse, refuse, refuse) == [CUSTOM_ITEM, told, written("One.")]
+    assert for_responses([answer.to_message()], Told()) == [CUSTOM_ITEM, told, written("One.")]
 
 
 def test_an_item_without_a_type_may_go_back():
@@ -489,7 +464,7 @@ def test_calls_that_reasoning_follows_keep_their_place():
     message = answer.to_message()
 
     assert [call.id for call in answer.tool_calls] == ["c1", "c2", "c3"]
-    assert for_responses([message], refuse, refuse, refuse) == [ITEM, ASKED, NEXT, other, search, last]
+    assert for_responses([message], Told()) == [ITEM, ASKED, NEXT, other, search, last]
     assert there_and_back(answer) == answer
 
 
@@ -497,7 +472,7 @@ def test_a_call_that_keeps_its_place_is_one_call_on_chat():
     message = responses_answer(ITEM, ASKED, NEXT, {**ASKED, "call_id": "c9"}).to_message()
     left_out = []
 
-    (chat,) = for_chat_completions([message], left_out.append, refuse)
+    (chat,) = for_chat_completions([message], Told(left_out=left_out))
 
     assert chat == {"role": "assistant", "content": None, "tool_calls": message["tool_calls"]}
     assert [call["id"] for call in chat["tool_calls"]] == ["c1", "c9"]

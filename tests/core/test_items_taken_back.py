@@ -1,15 +1,12 @@
 """Does the Responses API get back of an answer what it takes, and is the rest told? And is all reasoning read?"""
 
-import json
-
 import pytest
+from conversations import Told, chat_answer, responses_answer, said, there_and_back, written
 
 import isochat
 from isochat.request import build
-from isochat.wire_format.chat_completions import read_completion
-from isochat.wire_format.history import for_responses
+from isochat.wire_format.input_items import for_responses
 from isochat.wire_format.replies import read_reply
-from isochat.wire_format.responses import read_response
 
 ITEM = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "e1"}
 ASKED = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
@@ -17,35 +14,11 @@ TEXT = {"type": "text", "text": "So."}
 QUESTION = {"role": "user", "content": "And now?"}
 
 
-def chat_answer(**message):
-    return read_completion({"choices": [{"message": {"role": "assistant", **message}, "finish_reason": "stop"}]})
-
-
-def responses_answer(*items):
-    return read_response({"status": "completed", "output": list(items)})
-
-
-def said(text):
-    return {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
-
-
-def written(text):
-    return {"role": "assistant", "content": [{"type": "output_text", "text": text}]}
-
-
-def there_and_back(answer):
-    return isochat.ChatResult.from_dict(json.loads(json.dumps(answer.to_dict())))
-
-
-def refuse(what, why=""):
-    raise AssertionError(f"{what}: {why}")
-
-
 def test_reasoning_that_nothing_follows_does_not_go_back():
     cut_off = responses_answer(said("One."), ITEM, {**ITEM, "id": "rs_2"}).to_message()
     left_out = []
 
-    items = for_responses([cut_off, QUESTION], refuse, left_out.append, refuse)
+    items = for_responses([cut_off, QUESTION], Told(left_out=left_out))
 
     assert items == [written("One."), QUESTION]
     assert left_out == ["messages[0].content (reasoning that nothing follows)"] * 2
@@ -54,7 +27,7 @@ def test_reasoning_that_nothing_follows_does_not_go_back():
 def test_reasoning_before_a_call_goes_back():
     message = responses_answer(ITEM, ASKED).to_message()
 
-    assert [item["type"] for item in for_responses([message], refuse, refuse, refuse)] == ["reasoning", "function_call"]
+    assert [item["type"] for item in for_responses([message], Told())] == ["reasoning", "function_call"]
 
 
 def test_an_item_goes_back_as_the_service_takes_it():
@@ -62,7 +35,7 @@ def test_an_item_goes_back_as_the_service_takes_it():
     answer = responses_answer({**ITEM, "id": "rs_" + "2" * 62, "status": None, "content": None}, search, said("One."))
     rewritten = []
 
-    items = for_responses([answer.to_message()], refuse, refuse, rewritten.append)
+    items = for_responses([answer.to_message()], Told(rewritten=rewritten))
 
     assert items == [{**ITEM, "id": "rs_" + "2" * 61}, search, written("One.")]
     assert rewritten == ["messages[0].content[0].id: cut to the 64 characters that the service takes back"]

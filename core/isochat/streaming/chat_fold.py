@@ -132,7 +132,9 @@ class _ChoiceFold:
                     reasoning = thought if reasoning is None else reasoning + (thought or "")
                 case "role":
                     self._role = self._role or value
-                case "reasoning_content":
+                case "reasoning_content" | "reasoning":
+                    if name == "reasoning" and delta.get("reasoning_content"):
+                        continue
                     if isinstance(value, str):
                         self._reasoning.append(value)
                         reasoning = value if reasoning is None else reasoning + value

@@ -49,6 +49,8 @@ def read_chat_agent(data: Mapping[str, Any], meta: Meta) -> ChatResult:
         calls.extend(open_calls)
         if len(open_calls) < len(said.tool_calls):
             parts.append(OtherPart("tool_calls", {"tool_calls": message.get("tool_calls")}))
+        if message.get("attachments"):
+            parts.append(OtherPart("attachments", {"attachments": message["attachments"]}))
     reason, reply_id = data.get("finish_reason"), data.get("id")
     answer = Message(
         content=content,

@@ -31,7 +31,7 @@ from isochat.wire_format.beside_content import (
     write_beside_content,
     write_reference,
 )
-from isochat.wire_format.content import arguments_text, joined, read_content
+from isochat.wire_format.content import arguments_text, joined, read_content, reasoning_beside
 from isochat.wire_format.json_text import type_name
 from isochat.wire_format.usage import read_usage, write_usage
 
@@ -128,8 +128,8 @@ def _read_parts(data: dict[str, Any], path: str) -> tuple[Part, ...]:
     parts = read_content(data.get("content"), f"{path}.content")
     if isinstance(data.get("content"), str):
         parts = read_cited(data["content"], data.get("annotations")) or parts
-    reasoning, refusal = data.get("reasoning_content"), data.get("refusal")
-    if isinstance(reasoning, str) and reasoning and not any(isinstance(p, ReasoningPart) for p in parts):
+    reasoning, refusal = reasoning_beside(data), data.get("refusal")
+    if reasoning is not None and not any(isinstance(p, ReasoningPart) for p in parts):
         parts = (ReasoningPart(reasoning), *parts)
     if isinstance(refusal, str) and refusal and not any(isinstance(p, RefusalPart) for p in parts):
         parts = (*parts, RefusalPart(refusal))

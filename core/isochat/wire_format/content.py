@@ -7,7 +7,7 @@ Text in ``content`` comes as one string or, from Claude and gpt-oss endpoints, a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from isochat.errors import BadResponseError
@@ -74,6 +74,14 @@ def read_reasoning(block: dict[str, Any], path: str) -> tuple[ReasoningPart, ...
     if isinstance(encrypted, str) and encrypted:
         parts.append(ReasoningPart(encrypted=encrypted, wire=block))
     return tuple(parts)
+
+
+def reasoning_beside(message: Mapping[str, Any]) -> str | None:
+    """The reasoning that a message or delta has beside its content: DeepSeek's ``reasoning_content``, or ``reasoning``
+    of vLLM and OpenRouter. Servers that write both write the same in them.
+    """
+    said = message.get("reasoning_content") or message.get("reasoning")
+    return said if isinstance(said, str) and said else None
 
 
 def reasoning_of(block: dict[str, Any]) -> str | None:
