@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .answers import Answer, AnswerChoice, Reasoning, TokenUsage, ToolCall
+from .dials import Failures, Latency, RateLimit
 from .endpoints import Endpoint
 from .http_reply import HttpReply, ServiceError
 from .models import Model, Prompt, Tool
@@ -29,11 +30,14 @@ __all__ = [
     "Answer",
     "AnswerChoice",
     "Endpoint",
+    "Failures",
     "FinishPiece",
     "HttpReply",
+    "Latency",
     "Model",
     "Piece",
     "Prompt",
+    "RateLimit",
     "Reasoning",
     "ReasoningPiece",
     "RecordedRequest",

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from .dials import Failures, Latency, RateLimit
 from .models import Dialect, Model
 from .reply_source import ReplySource
 
@@ -27,6 +28,8 @@ class Endpoint:
     `unknown_fields` are body fields that the server behind the endpoint does not know and refuses with
     `json: unknown field "..."`. Endpoints for custom and external models have been seen to refuse
     `stream_options` so (continuedev/continue#12936, anomalyco/opencode#4698).
+
+    `rate_limit`, `latency` and `failures` are the dials of `dials.py`, for tests of what a client does then.
     """
 
     name: str
@@ -37,6 +40,9 @@ class Endpoint:
     task: str = "llm/v1/chat"
     stream_usage: StreamUsage = "last"
     unknown_fields: tuple[str, ...] = ()
+    rate_limit: RateLimit | None = None
+    latency: Latency = dataclasses.field(default_factory=Latency)
+    failures: Failures | None = None
 
     @property
     def served_name(self) -> str:

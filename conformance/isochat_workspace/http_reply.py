@@ -69,6 +69,7 @@ class ServiceError(Exception):
 
     `with_request_info` adds the `details[]` entry with the request id; only some errors of the service have
     it (RESOURCE_DOES_NOT_EXIST and PERMISSION_DENIED were seen with it, databricks-demos/dbdemos#218, #220).
+    `body` takes the place of that shape where the service has another one.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class ServiceError(Exception):
         *,
         with_request_info: bool = False,
         headers: tuple[tuple[str, str], ...] = (),
+        body: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -86,9 +88,12 @@ class ServiceError(Exception):
         self.message = message
         self.with_request_info = with_request_info
         self.headers = headers
+        self.body = body
 
     def reply(self, request_id: str) -> HttpReply:
         """The answer that carries this error."""
+        if self.body is not None:
+            return json_reply(self.status, self.body, request_id, *self.headers)
         body: dict[str, Any] = {"error_code": self.error_code, "message": self.message}
         if self.with_request_info:
             body["details"] = [

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
+import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -11,6 +13,7 @@ from .answers import Answer
 from .chat_dialect import read_chat, write_chat
 from .chat_stream import chat_events
 from .credentials import check_credentials
+from .dials import slowed
 from .endpoints import Endpoint, describe, model_service_name
 from .event_stream import CONTENT_TYPE, begin
 from .http_reply import ServiceError, json_reply, new_request_id, service_headers
@@ -97,6 +100,21 @@ class Service:
     async def _query(
         self, endpoint: Endpoint, dialect: Dialect, route: Route, request: RecordedRequest, request_id: str
     ) -> Reply:
+        """The reply as the endpoint's dials let it through. A limit and a failure come before the body is looked at."""
+        if endpoint.rate_limit is not None:
+            endpoint.rate_limit.let_in(endpoint.name, time.monotonic())
+        cut_after = None
+        if endpoint.failures is not None and endpoint.failures.next_fails():
+            cut_after = endpoint.failures.cut_after
+            if cut_after is None or not _asks_for_stream(request.body):
+                await asyncio.sleep(endpoint.latency.first_byte)
+                raise endpoint.failures.error()
+        reply = await self._reply(endpoint, dialect, route, request, request_id)
+        return await slowed(reply, endpoint.latency, cut_after)
+
+    async def _reply(
+        self, endpoint: Endpoint, dialect: Dialect, route: Route, request: RecordedRequest, request_id: str
+    ) -> Reply:
         model = endpoint.model
         if isinstance(model, ReplySource):
             reply = await model.reply(dialect, request)
@@ -173,6 +191,13 @@ class Service:
             "workspace_id": "1234567890123456",
             "cloud": "AWS",
         }
+
+
+def _asks_for_stream(raw: bytes) -> bool:
+    try:
+        return flag(read_object(raw), "stream")
+    except ServiceError:
+        return False
 
 
 def _check_method(request: RecordedRequest, route: Route) -> None:

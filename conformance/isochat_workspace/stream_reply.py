@@ -13,6 +13,10 @@ End = Literal["clean", "cut", "reset"]
 Pieces = Iterable[bytes] | AsyncIterable[bytes]
 
 
+class CutHereError(Exception):
+    """Raised by a source of pieces that wants the connection closed where it stands, as `end="cut"` does."""
+
+
 @dataclasses.dataclass(frozen=True)
 class StreamReply:
     """An HTTP answer whose body is sent in pieces, each flushed before the next one is asked for.
@@ -24,7 +28,7 @@ class StreamReply:
             for each request; the rest can be sent once if it can be walked once). An iterable that is no list
             or tuple is walked on a thread of its own, so it may block; an async one runs on the server's
             event loop. Under "chunked" a piece is one HTTP chunk; an empty piece sends nothing. A piece
-            source that raises is logged, and the answer is cut there.
+            source that raises is logged (but for `CutHereError`), and the answer is cut there.
         framing: how the end of the body is told: "chunked", "content-length", or "close" (no length, and
             `Connection: close`). A client that speaks HTTP/1.0 gets "close" in place of "chunked".
         end: "clean"; "cut" closes the connection without the terminating chunk or short of the length (under

@@ -13,7 +13,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from .piece_source import each_piece
-from .stream_reply import End, StreamReply
+from .stream_reply import CutHereError, End, StreamReply
 
 logger = logging.getLogger("isochat.workspace")
 
@@ -63,10 +63,11 @@ async def send_stream(
                 await asyncio.sleep(0)
                 await response.write(piece)
                 await request.writer.drain()
-    except Exception:
+    except Exception as error:
         if client_left(request):
             return response
-        logger.exception("a piece of a streamed reply failed: the reply is cut here")
+        if not isinstance(error, CutHereError):
+            logger.exception("a piece of a streamed reply failed: the reply is cut here")
         end = "cut"
     before_end()
     if end == "clean" and response.tells_length and request.writer.length:
