@@ -10,21 +10,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .answers import Answer, AnswerChoice, Reasoning, TokenUsage, ToolCall
-from .dials import Failures, Latency, RateLimit
-from .endpoints import Endpoint
-from .http_reply import HttpReply, ServiceError
-from .models import Model, Prompt, Tool
-from .pieces import FinishPiece, Piece, ReasoningPiece, TextPiece, ToolCallPiece
-from .records import RecordedRequest
-from .replay import Replay
-from .reply_source import ReplySource
-from .scripted import Scripted
-from .stream_reply import StreamReply
-
 if TYPE_CHECKING:
-    from .smollm2 import SmolLM2 as SmolLM2
-    from .workspace import Workspace as Workspace
+    from .answers import Answer, AnswerChoice, Reasoning, TokenUsage, ToolCall
+    from .dials import Failures, Latency, RateLimit
+    from .endpoints import Endpoint
+    from .http_reply import HttpReply, ServiceError
+    from .models import Model, Prompt, Tool
+    from .pieces import FinishPiece, Piece, ReasoningPiece, TextPiece, ToolCallPiece
+    from .records import RecordedRequest
+    from .replay import Replay
+    from .reply_source import ReplySource
+    from .scripted import Scripted
+    from .smollm2 import SmolLM2
+    from .stream_reply import StreamReply
+    from .workspace import Workspace
 
 __all__ = [
     "Answer",
@@ -55,18 +54,33 @@ __all__ = [
     "Workspace",
 ]
 
-# These two need the extra `local`. The rest must load without it: the commands `isochat local install` and
-# `isochat --help` import this package in environments that have no aiohttp.
-_NEEDS_AIOHTTP = {"Workspace": "workspace", "SmolLM2": "smollm2"}
+# Each name's module is loaded when the name is first asked for: `isochat --help` and pytest, which both import this
+# package for their plugins, pay for nothing they do not use, and run where aiohttp is not installed.
+_NAMES = {
+    "answers": "Answer AnswerChoice Reasoning TokenUsage ToolCall",
+    "dials": "Failures Latency RateLimit",
+    "endpoints": "Endpoint",
+    "http_reply": "HttpReply ServiceError",
+    "models": "Model Prompt Tool",
+    "pieces": "FinishPiece Piece ReasoningPiece TextPiece ToolCallPiece",
+    "records": "RecordedRequest",
+    "replay": "Replay",
+    "reply_source": "ReplySource",
+    "scripted": "Scripted",
+    "smollm2": "SmolLM2",
+    "stream_reply": "StreamReply",
+    "workspace": "Workspace",
+}
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _NEEDS_AIOHTTP:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
     try:
-        module = importlib.import_module(f"{__name__}.{_NEEDS_AIOHTTP[name]}")
+        module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
     except ModuleNotFoundError as error:
         if error.name not in ("aiohttp", "multidict"):
             raise
@@ -75,3 +89,7 @@ def __getattr__(name: str) -> Any:
     value = getattr(module, name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -77,6 +77,11 @@ class RequestLog:
             if ticket in self._entries:
                 self._entries[ticket] = request
 
+    def clear(self) -> None:
+        """Forget the requests so far. One that is still being answered stays forgotten when its answer ends."""
+        with self._lock:
+            self._entries.clear()
+
     def snapshot(self) -> list[RecordedRequest]:
         """The requests so far, a list of the caller's own."""
         with self._lock:

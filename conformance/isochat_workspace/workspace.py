@@ -113,6 +113,10 @@ class Workspace:
         """What was received so far, refused requests as well, in order of arrival."""
         return self._log.snapshot()
 
+    def clear_requests(self) -> None:
+        """Forget the requests so far: for a workspace that outlives one test."""
+        self._log.clear()
+
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
         """What is served."""
