@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-FinishReason = Literal["stop", "length", "tool_calls"]
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,11 +37,17 @@ class AnswerChoice:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TokenUsage:
-    """Tokens as the model counts them; `reasoning` is the part of `completion` that was thought."""
+    """Tokens as the model counts them.
+
+    `reasoning` is the part of `completion` that was thought; `cache_read` and `cache_creation` are what a prompt cache
+    gave and took.
+    """
 
     prompt: int
     completion: int
     reasoning: int = 0
+    cache_read: int = 0
+    cache_creation: int = 0
 
     @property
     def total(self) -> int:

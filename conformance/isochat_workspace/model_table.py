@@ -11,6 +11,7 @@ from isochat.errors import ConfigurationError
 
 from .models import Model
 from .reply_source import ReplySource
+from .rules import read_rules
 from .scripted import Scripted
 
 AnyModel = Model | ReplySource
@@ -30,7 +31,7 @@ class ModelKind:
 
 
 def _scripted(argument: str, folder: Path) -> Model:
-    return Scripted()
+    return Scripted(rules=read_rules(folder / argument) if argument else ())
 
 
 def _smollm2(argument: str, folder: Path) -> Model:
@@ -40,7 +41,7 @@ def _smollm2(argument: str, folder: Path) -> Model:
 
 
 MODEL_KINDS: Mapping[str, ModelKind] = {
-    "scripted": ModelKind(_scripted),
+    "scripted": ModelKind(_scripted, "RULES.toml"),
     "smollm2": ModelKind(_smollm2),
 }
 

@@ -28,7 +28,7 @@ class Prompt:
     `messages` are chat-shaped (role, content, tool_calls, tool_call_id). `forced_tool` is the tool that
     `tool_choice` demands by name or by "required"; None leaves it to the model. `json_schema` is what the
     text has to satisfy; an empty mapping stands for "any JSON object". `reasoning` says that the caller wants
-    to see what the model thinks. `body` is the request as it came.
+    to see what the model thinks. `body` is the request as it came, `endpoint` the name of the endpoint it came to.
     """
 
     dialect: Dialect
@@ -44,6 +44,7 @@ class Prompt:
     json_schema: Mapping[str, Any] | None = None
     reasoning: bool = False
     body: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    endpoint: str = ""
 
 
 class Model(abc.ABC):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from .answers import Answer, AnswerChoice, FinishReason, TokenUsage
 
@@ -57,16 +57,18 @@ SaidPiece = TextPiece | ReasoningPiece | ToolCallPiece | FinishPiece
 Piece = SaidPiece | TokenUsage
 
 
-def cut_into_pieces(answer: Answer, count: Callable[[str], int] | None = None) -> Iterator[Piece]:
+def cut_into_pieces(
+    answer: Answer, count: Callable[[str], int] | None = None, texts: Sequence[str] | None = None
+) -> Iterator[Piece]:
     """A whole answer as pieces of one word each; put together they are that answer to the letter.
 
-    `count` tells the tokens of a piece of text; with it the usage grows from piece to piece, without it the
-    completion's tokens are told once, before the last choice ends.
+    `texts` are the pieces of a text that is to be cut otherwise. `count` tells the tokens of a piece of text; with it
+    the usage grows from piece to piece, without it the completion's tokens are told once, before the last choice ends.
     """
     completion = 0
     yield TokenUsage(answer.usage.prompt, 0)
     for index, choice in enumerate(answer.choices):
-        for said, piece in _pieces_of(choice, index):
+        for said, piece in _pieces_of(choice, index, texts):
             if isinstance(piece, FinishPiece) and index == len(answer.choices) - 1:
                 yield answer.usage
             elif count is not None and (tokens := count(said)):
@@ -75,7 +77,7 @@ def cut_into_pieces(answer: Answer, count: Callable[[str], int] | None = None) -
             yield piece
 
 
-def _pieces_of(choice: AnswerChoice, index: int) -> Iterator[tuple[str, Piece]]:
+def _pieces_of(choice: AnswerChoice, index: int, texts: Sequence[str] | None) -> Iterator[tuple[str, Piece]]:
     """Pieces of a choice, each with the text a model would have made for it."""
     if choice.reasoning is not None:
         for word in _words(choice.reasoning.text):
@@ -83,7 +85,7 @@ def _pieces_of(choice: AnswerChoice, index: int) -> Iterator[tuple[str, Piece]]:
         if choice.reasoning.signature is not None:
             yield "", ReasoningPiece("", choice.reasoning.signature, index)
     if choice.text is not None:
-        for word in _words(choice.text) or [""]:
+        for word in (_words(choice.text) if texts is None else texts) or [""]:
             yield word, TextPiece(word, index)
     for place, call in enumerate(choice.tool_calls):
         yield call.name, ToolCallPiece(place, "", call.id, call.name, index)

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from .answers import Answer, TokenUsage, ToolCall
+from .answers import Answer, FinishReason, TokenUsage, ToolCall
 from .models import Prompt
 from .request_fields import mappings
 
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
 
+INCOMPLETE: Mapping[FinishReason, str] = {"length": "max_output_tokens", "content_filter": "content_filter"}
+"""Ends that leave a response incomplete, in its own words."""
+
 
 def write_responses(prompt: Prompt, answer: Answer, served_name: str) -> dict[str, Any]:
     """The response object. It holds the first choice: the API has no `n`."""
     choice = answer.choices[0]
-    status: Status = "incomplete" if choice.finish_reason == "length" else "completed"
+    status: Status = "incomplete" if choice.finish_reason in INCOMPLETE else "completed"
     output: list[dict[str, Any]] = []
     if choice.reasoning is not None:
         output.append(reasoning_item(new_id("rs"), [choice.reasoning.text]))
@@ -30,7 +33,10 @@ def write_responses(prompt: Prompt, answer: Answer, served_name: str) -> dict[st
         cut = status if not choice.tool_calls else "completed"
         output.append(message_item(new_id("msg"), cut, [text_part(choice.text)]))
     output.extend(call_item(new_id("fc"), "completed", call) for call in choice.tool_calls)
-    return {**response_frame(prompt, served_name), **response_state(status, output, answer.usage)}
+    return {
+        **response_frame(prompt, served_name),
+        **response_state(status, output, answer.usage, reason=choice.finish_reason),
+    }
 
 
 def response_frame(prompt: Prompt, served_name: str) -> dict[str, Any]:
@@ -55,13 +61,17 @@ def response_frame(prompt: Prompt, served_name: str) -> dict[str, Any]:
 
 
 def response_state(
-    status: Status, output: Sequence[dict[str, Any]], usage: TokenUsage | None, error: dict[str, Any] | None = None
+    status: Status,
+    output: Sequence[dict[str, Any]],
+    usage: TokenUsage | None,
+    error: dict[str, Any] | None = None,
+    reason: FinishReason = "stop",
 ) -> dict[str, Any]:
-    """What changes in a response while it is made."""
+    """What changes in a response while it is made; `reason` is why the answer ended."""
     return {
         "status": status,
         "error": error,
-        "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
+        "incomplete_details": {"reason": INCOMPLETE[reason]} if status == "incomplete" else None,
         "output": list(output),
         "usage": None if usage is None else _usage(usage),
     }
@@ -108,7 +118,7 @@ def _usage(usage: TokenUsage) -> dict[str, Any]:
     return {
         "input_tokens": usage.prompt,
         # cache_write_tokens: openai 3.54 made it required, older releases ignore it.
-        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "input_tokens_details": {"cached_tokens": usage.cache_read, "cache_write_tokens": usage.cache_creation},
         "output_tokens": usage.completion,
         "output_tokens_details": {"reasoning_tokens": usage.reasoning},
         "total_tokens": usage.total,

@@ -9,11 +9,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Any
 
-from .answers import TokenUsage
+from .answers import FinishReason, TokenUsage
 from .event_stream import DONE, error_within, write_event
 from .models import Prompt
 from .pieces import FinishPiece, Piece, ReasoningPiece, SaidPiece, TextPiece
-from .response_object import Status, response_frame, response_state
+from .response_object import INCOMPLETE, Status, response_frame, response_state
 from .stream_items import CallItem, MessageItem, OpenItem, ReasoningItem
 
 Event = dict[str, Any]
@@ -62,6 +62,7 @@ class _Events:
         self._output: list[Event] = []
         self._item: OpenItem | None = None
         self._status: Status = "completed"
+        self._reason: FinishReason = "stop"
         self._sent = 0
         self.usage: TokenUsage | None = None
 
@@ -71,7 +72,8 @@ class _Events:
 
     def of_piece(self, piece: SaidPiece) -> Iterator[Event]:
         if isinstance(piece, FinishPiece):
-            self._status = "incomplete" if piece.reason == "length" else "completed"
+            self._reason = piece.reason
+            self._status = "incomplete" if piece.reason in INCOMPLETE else "completed"
             yield from self._close_item(self._status)
             return
         if self._item is None or not self._item.takes(piece):
@@ -94,7 +96,7 @@ class _Events:
             self._item = None
 
     def _final(self, status: Status, error: dict[str, Any] | None) -> Event:
-        response = {**self._frame, **response_state(status, self._output, self.usage, error)}
+        response = {**self._frame, **response_state(status, self._output, self.usage, error, self._reason)}
         return self._numbered({"type": f"response.{status}", "response": response})
 
     def _numbered(self, event: Event) -> Event:

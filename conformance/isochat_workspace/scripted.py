@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from .answers import Answer, AnswerChoice, FinishReason, Reasoning, TokenUsage, ToolCall
 from .models import Model, Prompt, text_of
-from .pieces import Piece, cut_into_pieces
+from .pieces import FinishPiece, Piece, TextPiece, cut_into_pieces
+from .rules import Rule, Said
 from .schema_instance import instance_of
 
 _WORD = re.compile(r"\S+")
@@ -24,23 +25,44 @@ class Scripted(Model):
     sequence cuts before itself ("stop"). A forced tool is called with arguments made from its schema; with
     a schema for the text, the text is an instance of it. A tool it may call freely is not called. Where
     reasoning is asked for, it thinks before it speaks; those words count towards `max_tokens` like any others.
-    It streams word by word, without a pause.
+    It streams word by word, without a pause. `rules` come first: where one holds, its answer is the answer.
     """
 
-    def __init__(self, served_name: str = "scripted") -> None:
+    def __init__(self, served_name: str = "scripted", rules: Sequence[Rule] = ()) -> None:
         self.served_name = served_name
+        self._rules = tuple(rules)
 
     async def answer(self, prompt: Prompt) -> Answer:
-        """Answer from the prompt alone."""
-        choices = tuple(self._choice(prompt, index) for index in range(prompt.n))
-        completion = sum(_words_of_choice(choice) for choice in choices)
-        thought = sum(_words(choice.reasoning.text) for choice in choices if choice.reasoning)
-        return Answer(choices, TokenUsage(_words_of_messages(prompt.messages), completion, thought))
+        """Answer from the prompt alone. Raises the ServiceError of a rule that says so."""
+        said = self._said(prompt)
+        if said is not None and said.error is not None:
+            raise said.error.error()
+        return self._answer(prompt, said)
 
     async def stream(self, prompt: Prompt) -> AsyncIterator[Piece]:
-        """The same answer word by word, with the words counted so far."""
-        for piece in cut_into_pieces(await self.answer(prompt), _words):
+        """The same answer word by word, with the words counted so far. Raises as `answer` does."""
+        said = self._said(prompt)
+        error = None if said is None else said.error
+        if said is None or error is None or not error.after_chunks:
+            answer = await self.answer(prompt)
+        else:
+            answer = self._answer(prompt, said)
+        texts = 0
+        for piece in cut_into_pieces(answer, _words, None if said is None else said.chunks):
+            if error is not None and (texts == error.after_chunks or isinstance(piece, FinishPiece)):
+                raise error.error()
             yield piece
+            texts += isinstance(piece, TextPiece)
+
+    def _said(self, prompt: Prompt) -> Said | None:
+        return next((rule.answer for rule in self._rules if rule.when.holds(prompt)), None)
+
+    def _answer(self, prompt: Prompt, said: Said | None) -> Answer:
+        choices = tuple(self._choice(prompt, at) if said is None else said.choice() for at in range(prompt.n))
+        completion = sum(_words_of_choice(choice) for choice in choices)
+        thought = sum(_words(choice.reasoning.text) for choice in choices if choice.reasoning)
+        answer = Answer(choices, TokenUsage(_words_of_messages(prompt.messages), completion, thought))
+        return answer if said is None else said.with_usage(answer)
 
     def _choice(self, prompt: Prompt, index: int) -> AnswerChoice:
         reasoning = _thoughts(prompt) if prompt.reasoning else None

@@ -125,7 +125,7 @@ class Service:
             raise _api_not_spoken(endpoint, dialect, route, endpoint.speaks)
         body = read_object(request.body)
         check_refusals(dialect, endpoint, body)
-        prompt = _READ[dialect](body)
+        prompt = dataclasses.replace(_READ[dialect](body), endpoint=endpoint.name)
         if flag(body, "stream"):
             return await self._stream(endpoint, model, prompt, route, request_id)
         answer = await model.answer(prompt)
