@@ -11,6 +11,7 @@ import msgspec
 from isochat.attempt import Opened
 from isochat.errors import AuthenticationError, BadRequestError, ChatError, located
 from isochat.observing import log_attempt
+from isochat.output_types import Parsing
 from isochat.policy import RetryPolicy
 from isochat.request import Options, Request
 from isochat.results import ChatResult, Meta
@@ -94,6 +95,7 @@ class Call:
             elapsed=self.deadline.elapsed(),
             attempts=self.attempts,
             warnings=self.request.warnings,
+            _parsing=None if self.request.output is None else Parsing(self.request.output),
             **facts,
         )
 

@@ -12,9 +12,20 @@ import enum
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypedDict
 
+from isochat.output_types import is_type
 from isochat.wire_format.parameter_shapes import flat_tool_choice, flat_tools, included_logprobs, text_format
 
-Kind = Literal["integer", "number", "boolean", "text", "text or list of texts", "object", "list", "text or object"]
+Kind = Literal[
+    "integer",
+    "number",
+    "boolean",
+    "text",
+    "text or list of texts",
+    "object",
+    "list",
+    "text or object",
+    "object or type",
+]
 
 
 class NotCarried(NamedTuple):
@@ -54,7 +65,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("tools", "list", Reshaped("tools", flat_tools, lacks="cache_control")),
     Parameter("tool_choice", "text or object", Reshaped("tool_choice", flat_tool_choice)),
     Parameter("parallel_tool_calls", "boolean", "parallel_tool_calls"),
-    Parameter("response_format", "object", Reshaped("text.format", text_format)),
+    Parameter("response_format", "object or type", Reshaped("text.format", text_format)),
     Parameter("reasoning_effort", "text", "reasoning.effort"),
     Parameter("thinking", "object", _NOT_IN_API),
     Parameter("logprobs", "boolean", Reshaped("include", included_logprobs)),
@@ -97,7 +108,8 @@ class ChatParams(TypedDict, total=False):
     """The keyword arguments of :meth:`isochat.Client.chat`, all optional.
 
     ``None`` is as if not written (a target's value holds); :data:`isochat.UNSET` removes a target's value.
-    ``timeout`` and ``deadline`` are seconds, ``math.inf`` for no limit.
+    ``timeout`` and ``deadline`` are seconds, ``math.inf`` for no limit. ``response_format`` may be a type (a pydantic
+    model, a dataclass, a ``TypedDict``, a ``msgspec.Struct``): :attr:`isochat.ChatResult.parsed` is an object of it.
     """
 
     max_tokens: int | Unset | None
@@ -110,7 +122,7 @@ class ChatParams(TypedDict, total=False):
     tools: Sequence[Mapping[str, Any]] | Unset | None
     tool_choice: str | Mapping[str, Any] | Unset | None
     parallel_tool_calls: bool | Unset | None
-    response_format: Mapping[str, Any] | Unset | None
+    response_format: Mapping[str, Any] | type[Any] | Unset | None
     reasoning_effort: str | Unset | None
     thinking: Mapping[str, Any] | Unset | None
     logprobs: bool | Unset | None
@@ -145,6 +157,8 @@ def fits(value: Any, kind: Kind) -> bool:
             return isinstance(value, str)
         case "object":
             return isinstance(value, Mapping)
+        case "object or type":
+            return isinstance(value, Mapping) or is_type(value)
         case "list":
             return isinstance(value, list | tuple)
         case "text or object":

@@ -18,6 +18,7 @@ from isochat.messages import read_messages
 from isochat.notes import Api as Api
 from isochat.notes import Notes
 from isochat.notes import OnUnsupported as OnUnsupported
+from isochat.output_types import OutputType, is_type, output_type
 from isochat.parameters import ALIASES, BY_NAME, CALL_OPTIONS, UNSET, NotCarried, Reshaped, fits
 from isochat.text_safety import check_endpoint, check_headers
 from isochat.wire_format.chat_history import for_chat_completions
@@ -41,6 +42,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
         messages: The conversation as chat-completion mappings, whatever the dialect.
         headers: The caller's own headers; the wire adds them.
         warnings: What was dropped or rewritten so that this API can carry the request.
+        output: The type that the answer is to have, where ``response_format`` is one.
     """
 
     endpoint: str
@@ -50,6 +52,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     path: str
     headers: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
+    output: OutputType | None = None
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -106,7 +109,8 @@ def check_parameter(name: str, value: Any) -> None:
             if not fits(value, kind):
                 shown = repr(value) if not isinstance(value, int) or value.bit_length() < 64 else "a long one"
                 raise InvalidInputError(f"{name} is {type_name(value)} ({shown:.60}); expected {_articled(kind)}")
-            check_sendable(value, name)
+            if not (kind == "object or type" and is_type(value)):
+                check_sendable(value, name)
 
 
 def build(
@@ -130,6 +134,9 @@ def build(
     """
     plain = read_messages(messages)
     given, extra_body, extra_headers = _given(params, defaults)
+    output = output_type(given["response_format"]) if is_type(given.get("response_format")) else None
+    if output is not None:
+        given["response_format"] = output.response_format
     notes = Notes(api, on_unsupported)
     if api == "chat-completions":
         said = for_chat_completions(plain, notes)
@@ -140,7 +147,7 @@ def build(
     for name, value in extra_body.items():
         body[name] = _joined(name, body.get(name), value) if api == "responses" else value
     path = check_endpoint(endpoint) + (f"/served-models/{served_model}" if served_model else "")
-    return Request(endpoint, api, body, tuple(said), path, extra_headers, tuple(notes.warnings))
+    return Request(endpoint, api, body, tuple(said), path, extra_headers, tuple(notes.warnings), output)
 
 
 def _given(

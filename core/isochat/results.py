@@ -15,10 +15,16 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from isochat.errors import ToolArgumentsError
+from isochat.output_types import Parsing
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "error", "unknown"]
 
 _REPR_LENGTH = 60
+# Why a text may be no whole object.
+_UNFINISHED = {
+    "length": "It was cut off: raise max_tokens",
+    "content_filter": "A content filter cut it off: reword the request",
+}
 
 
 class Record(msgspec.Struct, frozen=True, eq=False):
@@ -225,6 +231,7 @@ class Meta(Record, frozen=True, eq=False):
     warnings: tuple[str, ...] = ()
     _raw: Any = None
     _native: Once = NOTHING
+    _parsing: Parsing | None = None
     _extra: Mapping[str, Any] | None = None
 
     @property
@@ -286,6 +293,26 @@ class ChatResult(Record, frozen=True, eq=False):
     def finish_reason(self) -> FinishReason | None:
         """Why the first choice ended; ``None`` where the wire does not say."""
         return self.choices[0].finish_reason
+
+    @property
+    def parsed(self) -> Any:
+        """The first choice's text as an object of the type that ``response_format`` asked for; ``None`` where it was no
+        type.
+
+        Raises:
+            OutputParseError: the text spells no such object; the message says where it differs.
+        """
+        if self.meta._parsing is None:
+            return None
+        return self.meta._parsing.parse(self.text, self._why_no_object())
+
+    def _why_no_object(self) -> str | None:
+        first = self.choices[0] if self.choices else None
+        if first is None or first.message.refusal:
+            return "The model refused; its words are in result.message.refusal"
+        if first.message.tool_calls:
+            return "The model calls tools first: answer result.tool_calls and ask again"
+        return _UNFINISHED.get(first.finish_reason or "")
 
     def to_message(self) -> dict[str, Any]:
         """The first choice's message in the shape that a following request takes."""

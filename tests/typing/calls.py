@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, assert_type
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict, assert_type
+
+import msgspec
+import pydantic
 
 import isochat
 
@@ -72,6 +76,57 @@ async def async_forms(streaming: bool) -> None:
         await stream.aclose()
         assert_type(await client.achat("Hi", stream=streaming), isochat.ChatResult | isochat.AsyncChatStream)
     await client.aclose()
+
+
+@dataclass
+class City:
+    name: str
+
+
+class Town(TypedDict):
+    name: str
+
+
+class Village(msgspec.Struct):
+    name: str
+
+
+class Hamlet(pydantic.BaseModel):
+    name: str
+
+
+def typed_answers(client: isochat.Client) -> None:
+    for result in (
+        client.chat("Hi", response_format=City),
+        client.chat("Hi", response_format=Town),
+        client.chat("Hi", response_format=Village),
+        client.chat("Hi", response_format=Hamlet),
+        client.chat("Hi", response_format=isochat.UNSET),
+        client.chat("Hi", stream=True, response_format=City).result(),
+    ):
+        assert_type(result, isochat.ChatResult)
+        assert_type(result.parsed, Any)
+
+
+async def more_async_forms(client: isochat.Client, streaming: bool) -> None:
+    answer = await client.achat(
+        [isochat.Message("user", "Hi"), {"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
+        extra_body={"output_config": {"effort": "low"}},
+        extra_headers={"X-A": "1"},
+        timeout=math.inf,
+        deadline=1.5,
+        max_retries=0,
+        response_format=City,
+        tools=None,
+        seed=isochat.UNSET,
+    )
+    assert_type(answer, isochat.ChatResult)
+    assert_type(await client.achat("Hi", stream=streaming, n=2), isochat.ChatResult | isochat.AsyncChatStream)
+    assert_type(isochat.chat("Hi", stream=streaming, endpoint="e"), isochat.ChatResult | isochat.ChatStream)
+    assert_type(isochat.chat("Hi", target="dev", response_format=City, on_unsupported="warn"), isochat.ChatResult)
+    params: isochat.ChatParams = {"max_tokens": 5, "extra_headers": {"X-A": "1"}}
+    assert_type(await client.achat("Hi", **params), isochat.ChatResult)
+    assert_type(client.chat("Hi", **params), isochat.ChatResult)
 
 
 class Streaming(isochat.Backend):
@@ -157,6 +212,9 @@ def wrong_calls(client: isochat.Client) -> None:
     client.chat("Hi", stream=1)  # type: ignore[call-overload]
     print(client.chat("Hi", stream=True).text)  # type: ignore[attr-defined]
     client.chat("Hi", True)  # type: ignore[call-overload]
+    client.chat("Hi", response_format="json")  # type: ignore[call-overload]
+    client.chat("Hi", extra_headers={"X-A": 1})  # type: ignore[dict-item]
+    client.chat("Hi", extra_body=[1])  # type: ignore[call-overload]
 
 
 async def wrong_async_calls(client: isochat.Client) -> None:
