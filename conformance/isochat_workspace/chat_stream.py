@@ -24,7 +24,7 @@ async def chat_events(
 ) -> AsyncGenerator[bytes, None]:
     """The events of one answer, each as soon as its piece is there.
 
-    `stream_usage` as in Endpoint, where "last" means that it was asked for. An error in between ends the
+    `stream_usage` as in Endpoint, with the request heard: never "asked". An error in between ends the
     stream with an event in the service's flat error shape and without `[DONE]`.
     """
     chunks = _Chunks(served_name, stream_usage)

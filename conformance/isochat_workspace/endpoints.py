@@ -10,7 +10,7 @@ from .dials import Failures, Latency, RateLimit
 from .models import Dialect, Model
 from .reply_source import ReplySource
 
-StreamUsage = Literal["every", "last", "never"]
+StreamUsage = Literal["every", "last", "asked", "never"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -22,8 +22,8 @@ class Endpoint:
     `served-model-name` header and the `/served-models/{name}/` path); None takes the model's own.
 
     `stream_usage` tells where a chat stream carries its usage: "every" chunk (cumulative, asked for or not; so
-    do pay-per-token endpoints), a "last" chunk without choices if `stream_options.include_usage` asks for it
-    (as OpenAI documents it, and as GPT does here), "never".
+    do pay-per-token endpoints), a "last" chunk without choices unless `stream_options.include_usage` is false (as
+    GPT does here), the same only where it is "asked" for (as OpenAI documents it), "never".
 
     `unknown_fields` are body fields that the server behind the endpoint does not know and refuses with
     `json: unknown field "..."`. Endpoints for custom and external models have been seen to refuse
@@ -76,10 +76,10 @@ def default_endpoints(model: Model | ReplySource, *, disguised: bool) -> tuple[E
     answer always is the model that did answer.
 
     Usage in streams: on every chunk for Llama (recorded, llama-stack) and for Claude, which the docs count among
-    the pay-per-token endpoints that do so unasked ("Use foundation models", "Query reasoning models"); in a
-    last chunk for GPT (databricks-ai-bridge, test_chat_model_stream_usage_only_final_chunk), and there only
-    when asked: endpoints exist that give none without it (goose#7959). The model under its own name does as
-    open models do. None of these is known to refuse `stream_options`.
+    the pay-per-token endpoints that do so unasked ("Use foundation models", "Query reasoning models"); in a last
+    chunk for GPT, to clients that do not ask for it too (databricks-ai-bridge#198 and #265, seen live through
+    ChatDatabricks, which sends no `stream_options`). Endpoints exist that must be asked (goose#7959). The model
+    under its own name does as open models do. None of these is known to refuse `stream_options`.
     """
     own = "scripted" if disguised else "smollm2"
 

@@ -52,12 +52,12 @@ def flag(body: Mapping[str, Any], name: str) -> bool:
     return bool(value)
 
 
-def wants_usage(body: Mapping[str, Any]) -> bool:
-    """Whether `stream_options.include_usage` asks for the usage of a stream."""
+def wants_usage(body: Mapping[str, Any]) -> bool | None:
+    """Whether `stream_options.include_usage` asks for the usage of a stream; None if the request does not say."""
     options = body.get("stream_options")
     if options is not None and not isinstance(options, dict):
         _invalid("stream_options", "an object", options)
-    return flag(options, "include_usage") if options else False
+    return flag(options, "include_usage") if options and "include_usage" in options else None
 
 
 def seed(body: Mapping[str, Any]) -> int | None:

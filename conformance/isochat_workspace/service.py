@@ -14,7 +14,7 @@ from .chat_dialect import read_chat, write_chat
 from .chat_stream import chat_events
 from .credentials import check_credentials
 from .dials import slowed
-from .endpoints import Endpoint, describe, model_service_name
+from .endpoints import Endpoint, StreamUsage, describe, model_service_name
 from .event_stream import CONTENT_TYPE, begin
 from .http_reply import ServiceError, json_reply, new_request_id, service_headers
 from .models import Dialect, Model, Prompt
@@ -136,11 +136,10 @@ class Service:
         self, endpoint: Endpoint, model: Model, prompt: Prompt, route: Route, request_id: str
     ) -> StreamReply:
         """The answer as events. It waits for the first piece: what the model refuses has a status of its own."""
-        include_usage = wants_usage(prompt.body)
+        asked = wants_usage(prompt.body)
         pieces = await begin(model.stream(prompt))
         if prompt.dialect == "chat":
-            usage = "never" if endpoint.stream_usage == "last" and not include_usage else endpoint.stream_usage
-            events = chat_events(pieces, model.served_name, usage)
+            events = chat_events(pieces, model.served_name, _usage_of_stream(endpoint, asked))
         else:
             as_agent = route.operation == "invocations"
             events = responses_events(prompt, pieces, model.served_name, as_agent=as_agent)
@@ -198,6 +197,16 @@ def _asks_for_stream(raw: bytes) -> bool:
         return flag(read_object(raw), "stream")
     except ServiceError:
         return False
+
+
+def _usage_of_stream(endpoint: Endpoint, asked: bool | None) -> StreamUsage:
+    """Where this stream carries its usage: what the endpoint does, and what the request asked for."""
+    style = endpoint.stream_usage
+    if style == "last":
+        return "never" if asked is False else "last"
+    if style == "asked":
+        return "last" if asked else "never"
+    return style
 
 
 def _check_method(request: RecordedRequest, route: Route) -> None:

@@ -174,22 +174,25 @@ def test_what_does_not_ask_for_a_stream_gets_none(workspace: Workspace, send: Se
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "style"), [(LLAMA, "every"), (CLAUDE, "every"), ("scripted", "every"), (GPT, "last")]
+    ("endpoint", "style"), [(LLAMA, "every"), (CLAUDE, "every"), ("scripted", "every"), (GPT, "last"), ("shy", "last")]
 )
-@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("asked", [True, False, None])
 def test_the_usage_comes_where_the_endpoint_puts_it(
-    workspace: Workspace, send: Send, endpoint: str, style: str, asked: bool
+    workspace: Workspace, send: Send, endpoint: str, style: str, asked: bool | None
 ) -> None:
-    body = {**ASK, "stream": True, **(USAGE if asked else {"stream_options": {"include_usage": False}})}
+    workspace.add(Endpoint("shy", Scripted(), stream_usage="asked"))
+    options = {} if asked is None else {"stream_options": {"include_usage": asked}}
+    given = asked if endpoint == "shy" else asked is not False
+    body = {**ASK, "stream": True, **options}
     chunks = events(send(workspace, "POST", f"/serving-endpoints/{endpoint}/invocations", body).data)
     counts = [chunk["usage"]["completion_tokens"] for chunk in chunks if chunk.get("usage")]
-    assert (chunks[-1]["choices"] == []) == (style == "last" and asked)
+    assert (chunks[-1]["choices"] == []) == (style == "last" and bool(given))
     if style == "every":
         assert len(counts) == len(chunks)
         assert counts == sorted(counts)
         assert counts[0] < counts[-1]
     else:
-        assert len(counts) == asked
+        assert len(counts) == bool(given)
         assert not any("usage" in chunk for chunk in chunks[:-1])
 
 

@@ -34,7 +34,7 @@ def text_of(data: bytes) -> str:
     lines = data.decode().split("\n\n")
     assert lines[-2:] == ["data: [DONE]", ""]
     chunks = [json.loads(line.removeprefix("data: ")) for line in lines[:-2]]
-    return "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
+    return "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks if chunk["choices"])
 
 
 def test_a_model_may_stream_by_any_async_iterator(send: Send) -> None:
