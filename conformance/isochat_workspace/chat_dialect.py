@@ -7,7 +7,8 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from .answers import Answer, AnswerChoice, TokenUsage
+from .answers import Answer, AnswerChoice
+from .dressings import DRESSINGS, Dressing
 from .http_reply import ServiceError
 from .models import Prompt
 from .request_fields import (
@@ -56,27 +57,17 @@ def read_chat(body: Mapping[str, Any]) -> Prompt:
     )
 
 
-def write_chat(prompt: Prompt, answer: Answer, served_name: str) -> dict[str, Any]:
-    """The completion object; id form and `logprobs` as in a recording of a live Llama endpoint (llama-stack)."""
-    return {
+def write_chat(answer: Answer, served_name: str, dressing: Dressing = DRESSINGS["plain"]) -> dict[str, Any]:
+    """The completion object in a dress; id form and `logprobs` as recorded of a live Llama endpoint (llama-stack)."""
+    answer = dressing.answer(answer)
+    completion = {
         "id": f"chatcmpl_{uuid.uuid4()}",
         "object": "chat.completion",
         "created": int(time.time()),
         "model": served_name,
         "choices": [_choice(index, choice) for index, choice in enumerate(answer.choices)],
-        "usage": write_usage(answer.usage),
     }
-
-
-def write_usage(usage: TokenUsage | None) -> dict[str, Any] | None:
-    """The three fields of a usage; None where nothing is known yet."""
-    if usage is None:
-        return None
-    return {
-        "prompt_tokens": usage.prompt,
-        "completion_tokens": usage.completion,
-        "total_tokens": usage.total,
-    }
+    return dressing.completion(completion, answer.usage)
 
 
 def reasoning_block(text: str, signature: str | None) -> dict[str, Any]:

@@ -13,21 +13,22 @@ from contextlib import aclosing
 from typing import Any
 
 from .answers import TokenUsage
-from .chat_dialect import reasoning_block, write_usage
-from .endpoints import StreamUsage
+from .chat_dialect import reasoning_block
+from .dressings import DRESSINGS, Dressing, StreamUsage
 from .event_stream import DONE, error_within, write_event
 from .pieces import FinishPiece, Piece, ReasoningPiece, SaidPiece, TextPiece, ToolCallPiece
 
 
 async def chat_events(
-    pieces: AsyncIterator[Piece], served_name: str, stream_usage: StreamUsage
+    pieces: AsyncIterator[Piece], served_name: str, stream_usage: StreamUsage, dressing: Dressing = DRESSINGS["plain"]
 ) -> AsyncGenerator[bytes, None]:
-    """The events of one answer, each as soon as its piece is there.
+    """The events of one answer, each as soon as its piece is there, in the dress of a kind of endpoint.
 
     `stream_usage` as in Endpoint, with the request heard: never "asked". An error in between ends the
     stream with an event in the service's flat error shape and without `[DONE]`.
     """
-    chunks = _Chunks(served_name, stream_usage)
+    chunks = _Chunks(served_name, stream_usage, dressing)
+    pieces = dressing.pieces(pieces)
     source: Any = pieces
     async with aclosing(source):
         try:
@@ -36,7 +37,7 @@ async def chat_events(
                     chunks.usage = piece
                     continue
                 for chunk in chunks.of_piece(piece):
-                    yield write_event(chunk)
+                    yield write_event(dressing.chunk(chunk))
         except Exception as error:  # noqa: BLE001 - the status is sent: an event is the only place left for it
             told = error_within(error)
             yield write_event({"error_code": told.error_code, "message": told.message})
@@ -49,7 +50,8 @@ async def chat_events(
 class _Chunks:
     """The chunks of one stream, which share their head."""
 
-    def __init__(self, served_name: str, stream_usage: StreamUsage) -> None:
+    def __init__(self, served_name: str, stream_usage: StreamUsage, dressing: Dressing) -> None:
+        self._dressing = dressing
         self._head = {
             "id": f"chatcmpl_{uuid.uuid4()}",
             "object": "chat.completion.chunk",
@@ -83,12 +85,12 @@ class _Chunks:
 
     def of_usage(self) -> dict[str, Any]:
         """The chunk that has usage and no choices."""
-        return {**self._head, "choices": [], "usage": write_usage(self.usage)}
+        return {**self._head, "choices": [], "usage": self._dressing.usage(self.usage)}
 
     def _chunk(self, piece: SaidPiece, delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
         choice = {"index": piece.choice, "delta": delta, "finish_reason": finish, "logprobs": None}
         chunk = {**self._head, "choices": [choice]}
-        return {**chunk, "usage": write_usage(self.usage)} if self._usage_in_each else chunk
+        return {**chunk, "usage": self._dressing.usage(self.usage)} if self._usage_in_each else chunk
 
 
 def _call_delta(piece: ToolCallPiece) -> dict[str, Any]:

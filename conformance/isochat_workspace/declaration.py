@@ -12,7 +12,12 @@ from isochat.errors import ConfigurationError
 
 from .endpoints import Endpoint
 from .model_table import AnyModel, make_model
-from .strict_table import read_table, read_toml
+from .strict_table import check_keys, read_table, read_toml
+
+_ENDPOINT_KEYS = (
+    "model",
+    *(field.name for field in dataclasses.fields(Endpoint) if field.name not in ("name", "model")),
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,6 +86,7 @@ class _Endpoints:
         where = f"{self._file} [endpoints.{name}]"
         if not isinstance(table, dict):
             raise ConfigurationError(f"{where} is no table", remedy=f"Write [endpoints.{name}]")
+        check_keys(table, _ENDPOINT_KEYS, where)
         if not isinstance(model := table.get("model", "scripted"), str):
             raise ConfigurationError(f"model in {where} is no text", remedy='Write model = "scripted"')
         settings = {key: value for key, value in table.items() if key != "model"}

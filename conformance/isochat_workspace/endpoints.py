@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from .dials import Failures, Latency, RateLimit
+from .dressings import DRESSINGS, Dressing, DressName, StreamUsage
 from .models import Dialect, Model
 from .reply_source import ReplySource
-
-StreamUsage = Literal["every", "last", "asked", "never"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Endpoint:
     """A serving endpoint and what answers behind it.
 
-    `family` chooses the rows of `refusals.py` that hold for it ("claude", "gpt", "llama"; any other word has
-    no rows of its own). `speaks` lists the APIs it has. `served_model` is the name of the served entity (the
-    `served-model-name` header and the `/served-models/{name}/` path); None takes the model's own.
+    `dress` is how its answers look, see `dressings.py`. `family` chooses the rows of `refusals.py` that hold for it
+    ("claude", "gpt", "llama"; a word that no row names has the rows for all); None is that of the dress. `speaks`
+    lists the APIs it has. `served_model` is the name of the served entity (the `served-model-name` header and the
+    `/served-models/{name}/` path); None takes the model's own. `reported_model` is the `model` of its answers; None
+    is the model that did answer, so that nobody takes one for another.
 
-    `stream_usage` tells where a chat stream carries its usage: "every" chunk (cumulative, asked for or not; so
-    do pay-per-token endpoints), a "last" chunk without choices unless `stream_options.include_usage` is false (as
-    GPT does here), the same only where it is "asked" for (as OpenAI documents it), "never".
+    `stream_usage` (None: that of the dress) tells where a chat stream carries its usage: "every" chunk (cumulative,
+    asked for or not; so do pay-per-token endpoints), a "last" chunk without choices unless
+    `stream_options.include_usage` is false (as GPT does here), the same only where it is "asked" for (as OpenAI
+    documents it), "never".
 
     `unknown_fields` are body fields that the server behind the endpoint does not know and refuses with
     `json: unknown field "..."`. Endpoints for custom and external models have been seen to refuse
@@ -34,20 +36,46 @@ class Endpoint:
 
     name: str
     model: Model | ReplySource
-    family: str = "gpt"
+    dress: DressName = "plain"
+    family: str | None = None
     served_model: str | None = None
+    reported_model: str | None = None
     speaks: tuple[Dialect, ...] = ("chat", "responses")
     task: str = "llm/v1/chat"
-    stream_usage: StreamUsage = "last"
+    stream_usage: StreamUsage | None = None
     unknown_fields: tuple[str, ...] = ()
     rate_limit: RateLimit | None = None
     latency: Latency = dataclasses.field(default_factory=Latency)
     failures: Failures | None = None
 
+    def __post_init__(self) -> None:
+        if self.dress == "agent-like" and not self.task.startswith("agent/"):
+            raise ValueError(f"an agent-like endpoint has a task like agent/v1/responses, not {self.task!r}")
+
+    @property
+    def dressing(self) -> Dressing:
+        """How its answers look."""
+        return DRESSINGS[self.dress]
+
+    @property
+    def refused_as(self) -> str:
+        """The family whose refusals hold."""
+        return self.dressing.family if self.family is None else self.family
+
+    @property
+    def usage_in_streams(self) -> StreamUsage:
+        """Where a chat stream carries its usage."""
+        return self.dressing.stream_usage if self.stream_usage is None else self.stream_usage
+
     @property
     def served_name(self) -> str:
         """The name of the served entity."""
         return self.served_model or self.model.served_name
+
+    @property
+    def answers_as(self) -> str:
+        """The `model` of its answers."""
+        return self.reported_model or self.model.served_name
 
     @property
     def invocations_dialect(self) -> Dialect:
@@ -90,21 +118,19 @@ def default_endpoints(model: Model | ReplySource, *, disguised: bool) -> tuple[E
         Endpoint(
             "databricks-claude-sonnet-4-5",
             model,
-            family="claude",
+            dress="claude-like",
             served_model=served("us.anthropic.claude-sonnet-4-5-20250929-v1"),
             speaks=("chat",),
-            stream_usage="every",
         ),
-        Endpoint("databricks-gpt-5", model, family="gpt", served_model=served("gpt-5-2025-08-07")),
+        Endpoint("databricks-gpt-5", model, dress="gpt-like", served_model=served("gpt-5-2025-08-07")),
         Endpoint(
             "databricks-meta-llama-3-3-70b-instruct",
             model,
-            family="llama",
+            dress="llama-like",
             served_model=served("meta-llama-3.3-70b-instruct-121024"),
             speaks=("chat",),
-            stream_usage="every",
         ),
-        Endpoint(own, model, family="open", stream_usage="every"),
+        Endpoint(own, model, stream_usage="every"),
     )
 
 

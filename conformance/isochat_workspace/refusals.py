@@ -121,7 +121,7 @@ def check_refusals(dialect: Dialect, endpoint: Endpoint, body: Mapping[str, Any]
         if name in body:
             raise ServiceError(400, "BAD_REQUEST", f'Bad request: json: unknown field "{name}"\n')
     for row in REFUSALS:
-        if dialect not in row.dialects or (row.families and endpoint.family not in row.families):
+        if dialect not in row.dialects or (row.families and endpoint.refused_as not in row.families):
             continue
         if row.endpoint not in endpoint.name:
             continue

@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from .answers import Answer
+from .agent_dialect import agent_events, write_agent
 from .chat_dialect import read_chat, write_chat
 from .chat_stream import chat_events
 from .credentials import check_credentials
 from .dials import slowed
-from .endpoints import Endpoint, StreamUsage, describe, model_service_name
+from .dressings import StreamUsage
+from .endpoints import Endpoint, describe, model_service_name
 from .event_stream import CONTENT_TYPE, begin
 from .http_reply import ServiceError, json_reply, new_request_id, service_headers
 from .models import Dialect, Model, Prompt
@@ -36,10 +37,6 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 _READ: Mapping[Dialect, Callable[[Mapping[str, Any]], Prompt]] = {
     "chat": read_chat,
     "responses": read_responses,
-}
-_WRITE: Mapping[Dialect, Callable[[Prompt, Answer, str], dict[str, Any]]] = {
-    "chat": write_chat,
-    "responses": write_responses,
 }
 _API_TYPES: Mapping[Dialect, str] = {
     "chat": "mlflow/v1/chat/completions",
@@ -129,7 +126,12 @@ class Service:
         if flag(body, "stream"):
             return await self._stream(endpoint, model, prompt, route, request_id)
         answer = await model.answer(prompt)
-        dressed = _WRITE[dialect](prompt, answer, model.served_name)
+        if endpoint.dress == "agent-like":
+            dressed = write_agent(prompt, answer, request_id)
+        elif dialect == "chat":
+            dressed = write_chat(answer, endpoint.answers_as, endpoint.dressing)
+        else:
+            dressed = write_responses(prompt, answer, endpoint.answers_as)
         return json_reply(200, dressed, request_id, ("served-model-name", endpoint.served_name))
 
     async def _stream(
@@ -138,11 +140,14 @@ class Service:
         """The answer as events. It waits for the first piece: what the model refuses has a status of its own."""
         asked = wants_usage(prompt.body)
         pieces = await begin(model.stream(prompt))
-        if prompt.dialect == "chat":
-            events = chat_events(pieces, model.served_name, _usage_of_stream(endpoint, asked))
+        if endpoint.dress == "agent-like":
+            events = agent_events(prompt, pieces)
+        elif prompt.dialect == "chat":
+            usage = _usage_of_stream(endpoint, asked)
+            events = chat_events(pieces, endpoint.answers_as, usage, endpoint.dressing)
         else:
             as_agent = route.operation == "invocations"
-            events = responses_events(prompt, pieces, model.served_name, as_agent=as_agent)
+            events = responses_events(prompt, pieces, endpoint.answers_as, as_agent=as_agent)
         headers = service_headers(CONTENT_TYPE, request_id, ("served-model-name", endpoint.served_name))
         return StreamReply(200, headers, events)
 
@@ -201,7 +206,7 @@ def _asks_for_stream(raw: bytes) -> bool:
 
 def _usage_of_stream(endpoint: Endpoint, asked: bool | None) -> StreamUsage:
     """Where this stream carries its usage: what the endpoint does, and what the request asked for."""
-    style = endpoint.stream_usage
+    style = endpoint.usage_in_streams
     if style == "last":
         return "never" if asked is False else "last"
     if style == "asked":
