@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .answers import Answer, AnswerChoice, Reasoning, TokenUsage, ToolCall
+    from .cassette import Cassette
+    from .cassette_file import CassetteError
     from .dials import Failures, Latency, RateLimit
     from .endpoints import Endpoint
     from .http_reply import HttpReply, ServiceError
     from .models import Model, Prompt, Tool
     from .pieces import FinishPiece, Piece, ReasoningPiece, TextPiece, ToolCallPiece
+    from .proxy import Proxy
     from .records import RecordedRequest
     from .replay import Replay
     from .reply_source import ReplySource
+    from .responder import Responder
     from .scripted import Scripted
     from .smollm2 import SmolLM2
     from .stream_reply import StreamReply
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "AnswerChoice",
+    "Cassette",
+    "CassetteError",
     "Endpoint",
     "Failures",
     "FinishPiece",
@@ -36,12 +42,14 @@ __all__ = [
     "Model",
     "Piece",
     "Prompt",
+    "Proxy",
     "RateLimit",
     "Reasoning",
     "ReasoningPiece",
     "RecordedRequest",
     "Replay",
     "ReplySource",
+    "Responder",
     "Scripted",
     "ServiceError",
     "SmolLM2",
@@ -58,14 +66,18 @@ __all__ = [
 # package for their plugins, pay for nothing they do not use, and run where aiohttp is not installed.
 _NAMES = {
     "answers": "Answer AnswerChoice Reasoning TokenUsage ToolCall",
+    "cassette": "Cassette",
+    "cassette_file": "CassetteError",
     "dials": "Failures Latency RateLimit",
     "endpoints": "Endpoint",
     "http_reply": "HttpReply ServiceError",
     "models": "Model Prompt Tool",
     "pieces": "FinishPiece Piece ReasoningPiece TextPiece ToolCallPiece",
+    "proxy": "Proxy",
     "records": "RecordedRequest",
     "replay": "Replay",
     "reply_source": "ReplySource",
+    "responder": "Responder",
     "scripted": "Scripted",
     "smollm2": "SmolLM2",
     "stream_reply": "StreamReply",

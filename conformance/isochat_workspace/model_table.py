@@ -40,9 +40,23 @@ def _smollm2(argument: str, folder: Path) -> Model:
     return SmolLM2()
 
 
+def _replay(argument: str, folder: Path) -> ReplySource:
+    from .cassette import Cassette
+
+    return Cassette(folder / argument)
+
+
+def _proxy(argument: str, folder: Path) -> ReplySource:
+    from .proxy import Proxy
+
+    return Proxy(argument or None)
+
+
 MODEL_KINDS: Mapping[str, ModelKind] = {
     "scripted": ModelKind(_scripted, "RULES.toml"),
     "smollm2": ModelKind(_smollm2),
+    "replay": ModelKind(_replay, "FILE", required=True),
+    "proxy": ModelKind(_proxy, "HOST"),
 }
 
 

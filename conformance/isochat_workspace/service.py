@@ -23,6 +23,7 @@ from .records import RecordedRequest
 from .refusals import check_refusals
 from .reply_source import Reply, ReplySource
 from .request_fields import flag, read_object, wants_usage
+from .responder import Responder
 from .response_object import write_responses
 from .responses_dialect import read_responses
 from .responses_stream import responses_events
@@ -46,11 +47,15 @@ _API_TYPES: Mapping[Dialect, str] = {
 
 @dataclasses.dataclass(slots=True)
 class Service:
-    """The serving API over a set of endpoints. `url` is where the workspace is reached from outside."""
+    """The serving API over a set of endpoints. `url` is where the workspace is reached from outside.
+
+    A `responder` answers in place of the endpoints, whatever the path; what it leaves is answered as ever.
+    """
 
     endpoints: Mapping[str, Endpoint]
     token: str
     url: str = ""
+    responder: Responder | None = None
 
     async def answer(self, request: RecordedRequest, *, too_large: bool = False) -> Reply:
         """Answer one request. Never raises: what goes wrong inside is a 500 in the service's shape."""
@@ -70,6 +75,10 @@ class Service:
             _check_method(request, route)
             return json_reply(200, self._host_metadata(), request_id)
         check_credentials(request.header("authorization"), self.token)
+        if self.responder is not None and not too_large:
+            reply = await self.responder.respond(request)
+            if reply is not None:
+                return reply
         if route is None:
             raise ServiceError(404, "ENDPOINT_NOT_FOUND", f"Invalid path: {request.path}")
         _check_method(request, route)

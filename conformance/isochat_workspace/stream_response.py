@@ -69,6 +69,10 @@ async def send_stream(
         if not isinstance(error, CutHereError):
             logger.exception("a piece of a streamed reply failed: the reply is cut here")
         end = "cut"
+    finally:
+        # Also where nothing was asked of it: it may hold a connection.
+        if (close := getattr(reply.pieces, "aclose", None)) is not None:
+            await close()
     before_end()
     if end == "clean" and response.tells_length and request.writer.length:
         end = "cut"  # short of its own length: the connection can serve no other request

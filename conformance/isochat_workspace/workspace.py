@@ -19,6 +19,7 @@ from .endpoints import Endpoint, default_endpoints
 from .model_table import AnyModel, make_model
 from .models import Model
 from .records import RecordedRequest, RequestLog
+from .responder import Responder
 from .scripted import Scripted
 from .server import AccessLog, Server
 from .service import Service
@@ -33,7 +34,8 @@ class Workspace:
         endpoints: what it serves; by default three endpoints with names of the service and one more
             (`scripted`, or `smollm2` where that model answers).
         model: what answers behind the default endpoints: "scripted" (deterministic, no weights), "smollm2"
-            (a real 135M model; `isochat local install` fetches it), or a Model.
+            (a real 135M model; `isochat local install` fetches it), or a Model. A Cassette ("replay:FILE") or a
+            Proxy answers in place of all endpoints, whatever the path.
         token: the token it accepts; by default a random one in the service's form (`dapi` + 32 hex digits).
         host: the address to listen on. Anything but a loopback address lets other machines in.
         port: the port to listen on; 0 takes a free one.
@@ -49,16 +51,18 @@ class Workspace:
         self,
         endpoints: Iterable[Endpoint] | None = None,
         *,
-        model: str | Model = "scripted",
+        model: str | Model | Responder = "scripted",
         token: str | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         access_log: AccessLog | None = None,
         keep_requests: int | None = None,
     ) -> None:
-        served = default_set(model) if endpoints is None else tuple(endpoints)
+        made = named_model(model) if isinstance(model, str) else model
+        served = default_set(made) if endpoints is None else tuple(endpoints)
         self.token = token or "dapi" + secrets.token_hex(16)
-        self._service = Service({}, self.token)
+        self._responder = made if endpoints is None and isinstance(made, Responder) else None
+        self._service = Service({}, self.token, responder=self._responder)
         for endpoint in served:
             self._put(endpoint)
         self._default = served[-1] if served else None
@@ -130,6 +134,8 @@ class Workspace:
     @property
     def model_name(self) -> str:
         """The model that answers on the default endpoint."""
+        if self._responder is not None:
+            return self._responder.served_name
         return self._default.model.served_name if self._default else ""
 
     def add(self, endpoint: Endpoint) -> None:
@@ -137,7 +143,7 @@ class Workspace:
         with self._lock:
             loop = self._loop
         if loop is not None:
-            asyncio.run_coroutine_threadsafe(self._open(endpoint), loop).result(_START_TIMEOUT_S)
+            asyncio.run_coroutine_threadsafe(self._open(endpoint.model), loop).result(_START_TIMEOUT_S)
         self._put(endpoint)
 
     def start(self) -> Self:
@@ -202,8 +208,9 @@ class Workspace:
             self._loop, self._stopping = loop, stopping
         server = Server(self._service, self._log, self._access_log)
         try:
-            for endpoint in self.endpoints:
-                await self._open(endpoint)
+            for model in (self._responder, *(endpoint.model for endpoint in self.endpoints)):
+                if model is not None:
+                    await self._open(model)
             self._service.url = await server.start(*self._address)
             ready.set_result(None)
             await stopping.wait()
@@ -214,20 +221,24 @@ class Workspace:
             while self._opened:
                 await self._opened.pop().close()
 
-    async def _open(self, endpoint: Endpoint) -> None:
-        """Make the endpoint's model ready, once for all endpoints it stands behind."""
-        model = endpoint.model
+    async def _open(self, model: AnyModel) -> None:
+        """Make a model ready, once for all endpoints it stands behind."""
         if not any(model is other for other in self._opened):
             self._opened.append(model)
             await model.open()
 
 
-def default_set(model: str | Model) -> tuple[Endpoint, ...]:
-    """The default endpoints for a model named or given. Raises ValueError for an unknown name."""
-    if isinstance(model, Model):
-        return default_endpoints(model, disguised=False)
+def named_model(name: str) -> AnyModel:
+    """The model that a name stands for, paths from the working directory. Raises ValueError for an unknown one."""
     try:
-        made = make_model(model, Path.cwd())
+        return make_model(name, Path.cwd())
     except ConfigurationError as error:
         raise ValueError(f"{error.message}. {error.remedy}") from None
-    return default_endpoints(made, disguised=isinstance(made, Scripted))
+
+
+def default_set(model: AnyModel) -> tuple[Endpoint, ...]:
+    """The default endpoints for a model; for one that answers for endpoints of its own, these."""
+    if isinstance(model, Responder):
+        return tuple(Endpoint(name, model) for name in model.endpoint_names)
+    assert isinstance(model, Model)
+    return default_endpoints(model, disguised=isinstance(model, Scripted))

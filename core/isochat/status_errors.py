@@ -120,6 +120,10 @@ _REMEDIES: tuple[tuple[type[StatusError], str], ...] = (
 # What the service's own words call for; the first that fits says more than the class of the error does.
 _HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
+        re.compile(r"has no reply to this request: "),
+        "Ask as it was recorded, or record it: isochat serve --record FILE --upstream URL",
+    ),
+    (
         re.compile(r"not support the (temperature|top_p|top_k) parameter", re.I),
         r"This model takes no \1: leave it out",
     ),
@@ -273,7 +277,10 @@ def _error(counts_as: int, status: int, facts: _Facts, headers: Mapping[str, str
     )
 
 
-_HEADLINES_OF_CODES: Mapping[str, str] = {"FEATURE_DISABLED": "the workspace does not offer this"}
+_HEADLINES_OF_CODES: Mapping[str, str] = {
+    "FEATURE_DISABLED": "the workspace does not offer this",
+    "CASSETTE_MISS": "this was not recorded",
+}
 _HEADLINES: Mapping[type[StatusError], str] = {
     BadRequestError: "the endpoint refused the request",
     ContextLengthExceededError: "the messages are too long for the model",

@@ -71,17 +71,20 @@ class AgentFold:
             )
         ]
 
-    def result(self, meta: Meta, *, whole: bool = True) -> ChatResult:
-        """The result so far; raises BadResponseError where a plain reply of that content would."""
-        if not self._messages and not whole:
-            return ChatResult(usage=read_usage(self.usage), meta=meta)
-        reply = {
+    def reply(self, *, whole: bool = True) -> dict[str, Any]:
+        """The reply so far, as a plain call would have brought it."""
+        return {
             "id": self._id,
             "messages": [message.reply(whole) for message in self._messages],
             "finish_reason": self._finish_reason,
             "usage": self.usage,
         }
-        return read_chat_agent(reply, meta)
+
+    def result(self, meta: Meta, *, whole: bool = True) -> ChatResult:
+        """The result so far; raises BadResponseError where a plain reply of that content would."""
+        if not self._messages and not whole:
+            return ChatResult(usage=read_usage(self.usage), meta=meta)
+        return read_chat_agent(self.reply(whole=whole), meta)
 
     def _message_of(self, delta: dict[str, Any]) -> _MessageFold:
         its_id, role = delta.get("id"), delta.get("role")

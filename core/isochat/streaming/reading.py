@@ -189,6 +189,10 @@ class StreamReading:
             raise self._truncated()
         return self._fold.result(meta)
 
+    def reply(self) -> dict[str, Any] | None:
+        """What a plain call would have brought, in its wire form; ``None`` where no event of an answer came."""
+        return None if self._fold is None else {**self.extra, **self._fold.reply()}
+
     def partial(self, meta: Meta | None = None) -> ChatResult:
         """What has come so far; never raises."""
         meta = Meta(backend="") if meta is None else meta

@@ -1,0 +1,175 @@
+"""How is a recorded reply told to a client of the other API, or to one that streams where the recorder did not?
+
+The reply is read by isochat's own readers, written in the words that are asked for, and read again: if that is not the
+same answer by `isochat.diff`, those words cannot tell it, and the first difference is the reason. Where nothing has to
+change, the bytes are those that were recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import isochat
+from isochat.errors import ChatError
+from isochat.request import Api
+from isochat.results import ChatResult, Meta
+from isochat.status_errors import reports_error
+from isochat.streaming.events import EventDecoder
+from isochat.streaming.reading import StreamReading
+from isochat.wire_format.json_text import decode
+from isochat.wire_format.replies import read_reply
+
+from .asked import Asked
+from .event_stream import DONE, write_event
+from .exchange import Exchange, is_event_stream
+from .exchange_cleaning import UncleanError, opened_body
+from .http_reply import HttpReply, json_bytes
+from .models import Dialect
+from .reply_source import Reply
+from .stream_reply import StreamReply
+from .told_as_chat import CannotTellError, completion_chunks, completion_of
+from .told_as_responses import response_events, response_of
+
+_APIS: Mapping[Dialect, Api] = {"chat": "chat-completions", "responses": "responses"}
+_NAMES: Mapping[Dialect, str] = {"chat": "chat completions", "responses": "the Responses API"}
+_LARGEST_EVENT: Final = 64 * 1024 * 1024
+_NOT_ASKED_AGAIN = ("content-type", "content-encoding")
+
+
+def retell(exchange: Exchange, recorded: Asked, wanted: Asked) -> Reply:
+    """The reply of an exchange as `wanted` asks for it. Raises CannotTellError, with the reason."""
+    reply = exchange.reply
+    if reply.status >= 300:
+        return as_recorded(reply)
+    streamed = is_event_stream(reply.header_pairs())
+    # An endpoint that answers a request for a stream with a whole reply is replayed as it is.
+    same_mode = streamed == wanted.streamed or (recorded.streamed and not streamed)
+    if recorded.api == wanted.api and same_mode and recorded.operation == wanted.operation:
+        return as_recorded(reply)
+    if reply.end != "clean":
+        raise CannotTellError("the recorded reply breaks off")
+    body = _body(exchange)
+    if recorded.api == wanted.api and same_mode and (same := _on_another_path(exchange, body, recorded, wanted)):
+        return same
+    said, answer = _read(body, streamed, recorded.api)
+    said = _in_words(said, answer, recorded, wanted)
+    told = _written(said, wanted, reply)
+    again, _ = _read_reply_of(told, wanted)
+    if found := isochat.diff(answer, again):
+        raise CannotTellError(f"{_NAMES[wanted.api]} cannot tell it: {str(found[0])[:300]}")
+    return told
+
+
+def as_recorded(reply: StreamReply) -> Reply:
+    """The reply byte for byte."""
+    if reply.framing != "content-length" or reply.end != "clean":
+        return reply
+    return HttpReply(reply.status, reply.headers, _joined(reply))
+
+
+def _joined(reply: StreamReply) -> bytes:
+    assert isinstance(reply.pieces, tuple)
+    return b"".join(reply.pieces)
+
+
+def _body(exchange: Exchange) -> bytes:
+    headers = {name.lower(): value for name, value in exchange.reply.header_pairs()}
+    try:
+        return opened_body(headers.get("content-encoding", "identity"), _joined(exchange.reply))
+    except UncleanError as error:
+        raise CannotTellError(f"the recorded reply cannot be read: {error}") from None
+
+
+def _on_another_path(exchange: Exchange, body: bytes, recorded: Asked, wanted: Asked) -> Reply | None:
+    """The same API on another of its paths: the same bytes, but for the two ways of Responses streams.
+
+    None where it has to be read and written anew.
+    """
+    if wanted.api == "chat":
+        if wanted.operation == "chat" and not _speaks_of_choices(body):
+            return None
+        return as_recorded(exchange.reply)
+    if wanted.operation != "invocations" or not is_event_stream(exchange.reply.header_pairs()):
+        return as_recorded(exchange.reply)
+    # MLflow's `predict_stream` refuses any line but `data:`, and agents end with [DONE].
+    decoder = EventDecoder(_LARGEST_EVENT)
+    pieces = [b"data: " + e.data.replace(b"\n", b"\ndata: ") + b"\n\n" for e in decoder.feed(body) if not e.stray]
+    if pieces and pieces[-1] != DONE:
+        pieces.append(DONE)
+    return StreamReply(exchange.reply.status, exchange.reply.headers, tuple(pieces))
+
+
+def _speaks_of_choices(body: bytes) -> bool:
+    """Whether a reply is a chat completion, or its stream, and no agent's, which the chat path does not carry."""
+    return b'"choices"' in body
+
+
+def _read(body: bytes, streamed: bool, api: Dialect) -> tuple[dict[str, Any], ChatResult]:
+    """A reply as a plain call brings it, and the answer in it."""
+    try:
+        if streamed:
+            reading = StreamReading(_APIS[api])
+            for start in range(0, len(body), 65536):
+                reading.feed(body[start : start + 65536])
+            reading.end(True)
+            said, answer = reading.reply(), reading.result(Meta())
+            if said is None:
+                raise CannotTellError("the recorded stream holds a whole reply")
+            return said, answer
+        said = decode(body)
+        if isinstance(said, dict) and reports_error(said):
+            raise CannotTellError("the recorded reply is an error under a success status")
+        answer = read_reply(said, _APIS[api])
+    except ChatError as error:
+        raise CannotTellError(f"the recorded reply is no whole answer: {error.message}") from None
+    return said, answer
+
+
+def _read_reply_of(reply: Reply, wanted: Asked) -> tuple[ChatResult, dict[str, Any]]:
+    body = reply.body if isinstance(reply, HttpReply) else _joined(reply)
+    said, answer = _read(body, wanted.streamed, wanted.api)
+    return answer, said
+
+
+def _in_words(said: dict[str, Any], answer: ChatResult, recorded: Asked, wanted: Asked) -> dict[str, Any]:
+    """The reply in the words of the API that is asked for; as it is where it speaks them already."""
+    if recorded.api == wanted.api and wanted.operation == "invocations":
+        return said  # an agent's too, in whatever words it answers here
+    if wanted.api == "chat":
+        return said if "choices" in said else completion_of(answer)
+    return said if "output" in said and "choices" not in said else response_of(answer)
+
+
+def _written(said: dict[str, Any], wanted: Asked, recorded: StreamReply) -> Reply:
+    kept = tuple(pair for pair in recorded.header_pairs() if pair[0].lower() not in _NOT_ASKED_AGAIN)
+    if not wanted.streamed:
+        return HttpReply(recorded.status, (("content-type", "application/json"), *kept), json_bytes(said))
+    pieces = tuple(_pieces(said, wanted))
+    return StreamReply(recorded.status, (("content-type", "text/event-stream"), *kept), pieces)
+
+
+def _pieces(said: dict[str, Any], wanted: Asked) -> Iterator[bytes]:
+    named = wanted.operation == "responses"
+    if isinstance(said.get("choices"), list):
+        events = completion_chunks(said)
+    elif isinstance(said.get("output"), list):
+        events = response_events(said)
+        named = named and said.get("status") is not None
+    else:
+        events = _agent_chunks(said)
+    for event in events:
+        yield write_event(event, event["type"] if named else None)
+    if not named:
+        yield DONE
+
+
+def _agent_chunks(said: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The chunks of a ChatAgent, one for each of its messages (payload of databricks-ai-bridge, MLflow's types)."""
+    rest = {name: value for name, value in said.items() if name not in ("messages", "finish_reason", "usage")}
+    messages = said.get("messages") or []
+    for message in messages[:-1]:
+        yield {**rest, "delta": message}
+    last = {name: said[name] for name in ("finish_reason", "usage") if said.get(name) is not None}
+    for message in messages[-1:]:
+        yield {**rest, "delta": message, **last}
