@@ -14,7 +14,11 @@ import aiohttp
 
 from isochat.config.credentials import find_credentials
 from isochat.config.settings import resolve
+from isochat.errors import ChatError
 from isochat.redaction import Redactor, hidden
+from isochat.status_errors import reports_error
+from isochat.streaming.events import EventDecoder
+from isochat.wire_format.json_text import decode
 
 from .cassette_file import CassetteError, CassetteWriter
 from .exchange import is_event_stream
@@ -35,7 +39,7 @@ LARGEST_RECORDED = 16 * 1024 * 1024
 """Bytes of one reply that are kept for the cassette; a larger one passes and is not recorded."""
 _LARGEST_ERROR = 1024 * 1024
 _SHORTEST_SECRET = 8
-_LAST_EVENTS = (b"data: [DONE]", b'"response.completed"', b'"response.incomplete"', b'"response.failed"')
+_LAST_EVENTS = ("response.completed", "response.incomplete", "response.failed")
 
 
 class Proxy(Responder):
@@ -167,7 +171,7 @@ class _Passage:
         request = self._request
         what = f"{request.method} {request.path[:200]}"
         # Many clients leave a stream at its last event and wait for no end of the connection.
-        if not self._over and not any(mark in b"".join(self._kept[-2:]) for mark in _LAST_EVENTS):
+        if not self._over and not _is_told_to_the_end(b"".join(self._kept[-2:])):
             logger.warning("not recorded: the reply to %s was left before its end", what)
         elif self._size > LARGEST_RECORDED:
             logger.warning("not recorded: the reply to %s is larger than %d MiB", what, LARGEST_RECORDED // 2**20)
@@ -180,6 +184,20 @@ class _Passage:
             except (UncleanError, CassetteError) as error:
                 logger.warning("not recorded: %s: %s", what, error)
         self._kept.clear()
+
+
+def _is_told_to_the_end(last: bytes) -> bool:
+    """Whether the end of a stream says that it is one: by its last event, or by an error."""
+    for event in EventDecoder(LARGEST_RECORDED).feed(last + b"\n\n"):
+        if event.data.strip() == b"[DONE]":
+            return True
+        try:
+            told = decode(event.data)
+        except ChatError:
+            continue
+        if isinstance(told, dict) and (told.get("type") in _LAST_EVENTS or reports_error(told)):
+            return True
+    return False
 
 
 async def _whole_error(passage: _Passage) -> Reply:

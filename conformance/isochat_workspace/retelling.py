@@ -34,6 +34,9 @@ from .told_as_responses import response_events, response_of
 _APIS: Mapping[Dialect, Api] = {"chat": "chat-completions", "responses": "responses"}
 _NAMES: Mapping[Dialect, str] = {"chat": "chat completions", "responses": "the Responses API"}
 _LARGEST_EVENT: Final = 64 * 1024 * 1024
+_PIECE: Final = 65536
+_NO_STREAM = (b"{", b"[", b"<")
+_WORDS_OF_AGENTS = (b'"messages"', b'"output"', b'"delta"', b'"item"')
 _NOT_ASKED_AGAIN = ("content-type", "content-encoding")
 
 
@@ -42,20 +45,21 @@ def retell(exchange: Exchange, recorded: Asked, wanted: Asked) -> Reply:
     reply = exchange.reply
     if reply.status >= 300:
         return as_recorded(reply)
-    streamed = is_event_stream(reply.header_pairs())
+    body = _body(exchange)
+    streamed = _is_stream(reply, body, recorded)
     # An endpoint that answers a request for a stream with a whole reply is replayed as it is.
     same_mode = streamed == wanted.streamed or (recorded.streamed and not streamed)
-    if recorded.api == wanted.api and same_mode and recorded.operation == wanted.operation:
-        return as_recorded(reply)
+    if recorded.api == wanted.api and same_mode and (same := _on_the_same_api(reply, body, recorded, wanted)):
+        return same
     if reply.end != "clean":
         raise CannotTellError("the recorded reply breaks off")
-    body = _body(exchange)
-    if recorded.api == wanted.api and same_mode and (same := _on_another_path(exchange, body, recorded, wanted)):
-        return same
-    said, answer = _read(body, streamed, recorded.api)
-    said = _in_words(said, answer, recorded, wanted)
-    told = _written(said, wanted, reply)
-    again, _ = _read_reply_of(told, wanted)
+    said, answer = _read(body, streamed, recorded.api, delimited=reply.framing != "close")
+    if answer is None:
+        return as_recorded(reply)  # an error, in whose words both APIs are one
+    told = _written(_in_words(said, answer, recorded, wanted), wanted, reply)
+    _, again = _read(_body_of(told), wanted.streamed, wanted.api)
+    if again is None:
+        raise CannotTellError(f"{_NAMES[wanted.api]} cannot tell it: no answer is left")
     if found := isochat.diff(answer, again):
         raise CannotTellError(f"{_NAMES[wanted.api]} cannot tell it: {str(found[0])[:300]}")
     return told
@@ -81,55 +85,54 @@ def _body(exchange: Exchange) -> bytes:
         raise CannotTellError(f"the recorded reply cannot be read: {error}") from None
 
 
-def _on_another_path(exchange: Exchange, body: bytes, recorded: Asked, wanted: Asked) -> Reply | None:
-    """The same API on another of its paths: the same bytes, but for the two ways of Responses streams.
+def _is_stream(reply: StreamReply, body: bytes, recorded: Asked) -> bool:
+    if is_event_stream(reply.header_pairs()):
+        return True
+    return recorded.streamed and not body.lstrip().startswith(_NO_STREAM)
 
-    None where it has to be read and written anew.
-    """
-    if wanted.api == "chat":
-        if wanted.operation == "chat" and not _speaks_of_choices(body):
-            return None
-        return as_recorded(exchange.reply)
-    if wanted.operation != "invocations" or not is_event_stream(exchange.reply.header_pairs()):
-        return as_recorded(exchange.reply)
+
+def _on_the_same_api(reply: StreamReply, body: bytes, recorded: Asked, wanted: Asked) -> Reply | None:
+    """The same bytes, but for the two ways of Responses streams; None where they have to be read and written anew."""
+    if recorded.operation == wanted.operation or wanted.api == "chat":
+        is_agents = wanted.operation == "chat" != recorded.operation and _is_an_agents(body)
+        return None if is_agents else as_recorded(reply)
+    if wanted.operation != "invocations" or not wanted.streamed or reply.end != "clean":
+        return as_recorded(reply)
     # MLflow's `predict_stream` refuses any line but `data:`, and agents end with [DONE].
-    decoder = EventDecoder(_LARGEST_EVENT)
-    pieces = [b"data: " + e.data.replace(b"\n", b"\ndata: ") + b"\n\n" for e in decoder.feed(body) if not e.stray]
-    if pieces and pieces[-1] != DONE:
-        pieces.append(DONE)
-    return StreamReply(exchange.reply.status, exchange.reply.headers, tuple(pieces))
+    events = [event.data for event in EventDecoder(_LARGEST_EVENT).feed(body) if not event.stray]
+    pieces = [b"data: " + data.replace(b"\n", b"\ndata: ") + b"\n\n" for data in events]
+    return StreamReply(reply.status, reply.header_pairs(), tuple(pieces if DONE in pieces else [*pieces, DONE]))
 
 
-def _speaks_of_choices(body: bytes) -> bool:
-    """Whether a reply is a chat completion, or its stream, and no agent's, which the chat path does not carry."""
-    return b'"choices"' in body
+def _is_an_agents(body: bytes) -> bool:
+    """Whether a reply is an agent's, in words that the chat path does not carry: no choices, but messages or items."""
+    return b'"choices"' not in body and any(word in body for word in _WORDS_OF_AGENTS)
 
 
-def _read(body: bytes, streamed: bool, api: Dialect) -> tuple[dict[str, Any], ChatResult]:
-    """A reply as a plain call brings it, and the answer in it."""
+def _read(
+    body: bytes, streamed: bool, api: Dialect, *, delimited: bool = True
+) -> tuple[dict[str, Any], ChatResult | None]:
+    """A reply as a plain call brings it, and the answer in it; None where it is an error in place of an answer."""
     try:
+        said: Any = None
         if streamed:
             reading = StreamReading(_APIS[api])
-            for start in range(0, len(body), 65536):
-                reading.feed(body[start : start + 65536])
-            reading.end(True)
-            said, answer = reading.reply(), reading.result(Meta())
-            if said is None:
-                raise CannotTellError("the recorded stream holds a whole reply")
-            return said, answer
+            for start in range(0, len(body), _PIECE):
+                reading.feed(body[start : start + _PIECE])
+            reading.end(delimited)
+            said = reading.reply()
+            if said is not None:
+                return said, reading.result(Meta())
         said = decode(body)
         if isinstance(said, dict) and reports_error(said):
-            raise CannotTellError("the recorded reply is an error under a success status")
-        answer = read_reply(said, _APIS[api])
+            return said, None
+        return said, read_reply(said, _APIS[api])
     except ChatError as error:
         raise CannotTellError(f"the recorded reply is no whole answer: {error.message}") from None
-    return said, answer
 
 
-def _read_reply_of(reply: Reply, wanted: Asked) -> tuple[ChatResult, dict[str, Any]]:
-    body = reply.body if isinstance(reply, HttpReply) else _joined(reply)
-    said, answer = _read(body, wanted.streamed, wanted.api)
-    return answer, said
+def _body_of(reply: Reply) -> bytes:
+    return reply.body if isinstance(reply, HttpReply) else _joined(reply)
 
 
 def _in_words(said: dict[str, Any], answer: ChatResult, recorded: Asked, wanted: Asked) -> dict[str, Any]:
@@ -146,7 +149,8 @@ def _written(said: dict[str, Any], wanted: Asked, recorded: StreamReply) -> Repl
     if not wanted.streamed:
         return HttpReply(recorded.status, (("content-type", "application/json"), *kept), json_bytes(said))
     pieces = tuple(_pieces(said, wanted))
-    return StreamReply(recorded.status, (("content-type", "text/event-stream"), *kept), pieces)
+    headers = (("content-type", "text/event-stream"), *kept)
+    return StreamReply(recorded.status, headers, pieces)
 
 
 def _pieces(said: dict[str, Any], wanted: Asked) -> Iterator[bytes]:

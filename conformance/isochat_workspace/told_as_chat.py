@@ -37,7 +37,7 @@ def _choice(choice: Choice) -> dict[str, Any]:
     message = choice.message
     told: dict[str, Any] = {"role": message.role, "content": message.content}
     said = [part for part in message.parts if not isinstance(part, RefusalPart)]
-    if any(not isinstance(part, TextPart) or part.citations for part in said):
+    if len(said) > 1 or any(not isinstance(part, TextPart) or part.citations for part in said):
         told["content"] = [_block(part) for part in said]
     if message.refusal is not None:
         told["refusal"] = message.refusal
