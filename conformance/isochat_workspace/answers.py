@@ -26,13 +26,23 @@ class Reasoning:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token of the text, its natural log probability, and the likeliest tokens of its place."""
+
+    token: str
+    logprob: float
+    top: tuple[TokenLogprob, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class AnswerChoice:
-    """One of the n answers; `text` is None beside tool calls."""
+    """One of the n answers; `text` is None beside tool calls. `logprobs` are there where they were asked for."""
 
     text: str | None
     finish_reason: FinishReason
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: Reasoning | None = None
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -7,17 +7,20 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from .answers import Answer, AnswerChoice
+from .answers import Answer, AnswerChoice, TokenLogprob
 from .dressings import DRESSINGS, Dressing
 from .http_reply import ServiceError
 from .models import Prompt
 from .request_fields import (
-    forced_tool,
+    demanded_tools,
+    flag,
     function_tool,
+    logit_bias,
     mappings,
     number,
     seed,
     stop_sequences,
+    top_logprobs,
     whole_number,
 )
 
@@ -36,21 +39,25 @@ def read_chat(body: Mapping[str, Any]) -> Prompt:
     tools = [
         function_tool(tool["function"]) for tool in mappings(body, "tools") if isinstance(tool.get("function"), dict)
     ]
-    choice = body.get("tool_choice")
     thinking = body.get("thinking")
-    named = choice.get("function") if isinstance(choice, dict) else None
     return Prompt(
         dialect="chat",
         messages=tuple(mappings(body, "messages")),
         max_tokens=whole_number(body, "max_tokens") or whole_number(body, "max_completion_tokens"),
         temperature=number(body, "temperature"),
         top_p=number(body, "top_p"),
+        top_k=whole_number(body, "top_k"),
+        frequency_penalty=number(body, "frequency_penalty"),
+        presence_penalty=number(body, "presence_penalty"),
+        logit_bias=logit_bias(body),
+        logprobs=top_logprobs(body) if flag(body, "logprobs") else None,
         seed=seed(body),
         stop=stop_sequences(body),
         # "an integer between 1 and 5 with a default of 1" (databricks-sdk, serving.py, on `n`)
         n=whole_number(body, "n", largest=5) or 1,
         tools=tuple(tools),
-        forced_tool=forced_tool(tools, choice, named.get("name") if isinstance(named, dict) else None),
+        must_call=demanded_tools(tools, body.get("tool_choice")),
+        parallel_tool_calls=flag(body, "parallel_tool_calls"),
         json_schema=_json_schema(body.get("response_format")),
         reasoning=isinstance(thinking, dict) and thinking.get("type") in ("enabled", "adaptive"),
         body=body,
@@ -70,6 +77,21 @@ def write_chat(answer: Answer, served_name: str, dressing: Dressing = DRESSINGS[
     return dressing.completion(completion, answer.usage)
 
 
+def write_logprob(one: TokenLogprob) -> dict[str, Any]:
+    """A token's log probability, as OpenAI's reference has it; both APIs share the shape."""
+    alone = {"token": one.token, "logprob": one.logprob, "bytes": list(one.token.encode())}
+    return {**alone, "top_logprobs": [_alternative(other) for other in one.top]}
+
+
+def _alternative(other: TokenLogprob) -> dict[str, Any]:
+    return {"token": other.token, "logprob": other.logprob, "bytes": list(other.token.encode())}
+
+
+def choice_logprobs(tokens: tuple[TokenLogprob, ...] | None) -> dict[str, Any] | None:
+    """The `logprobs` of a choice; null where they were not asked for."""
+    return None if tokens is None else {"content": [write_logprob(one) for one in tokens], "refusal": None}
+
+
 def reasoning_block(text: str, signature: str | None) -> dict[str, Any]:
     """A content block of reasoning (BerriAI/litellm, databricks-ai-bridge fixtures); gpt-oss has no signature."""
     summary = {"type": "summary_text", "text": text}
@@ -86,7 +108,8 @@ def _choice(index: int, choice: AnswerChoice) -> dict[str, Any]:
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
             for call in choice.tool_calls
         ]
-    return {"index": index, "message": message, "finish_reason": choice.finish_reason, "logprobs": None}
+    logprobs = choice_logprobs(choice.logprobs)
+    return {"index": index, "message": message, "finish_reason": choice.finish_reason, "logprobs": logprobs}
 
 
 def _json_schema(response_format: Any) -> Mapping[str, Any] | None:

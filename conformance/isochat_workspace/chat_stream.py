@@ -13,7 +13,7 @@ from contextlib import aclosing
 from typing import Any
 
 from .answers import TokenUsage
-from .chat_dialect import reasoning_block
+from .chat_dialect import choice_logprobs, reasoning_block
 from .dressings import DRESSINGS, Dressing, StreamUsage
 from .event_stream import DONE, error_within, write_event
 from .pieces import FinishPiece, Piece, ReasoningPiece, SaidPiece, TextPiece, ToolCallPiece
@@ -72,8 +72,8 @@ class _Chunks:
             case TextPiece():
                 self._with_text.add(piece.choice)
                 if first:
-                    yield self._chunk(piece, {"role": "assistant", "content": ""})
-                if piece.text or not first:
+                    yield self._chunk(TextPiece("", piece.choice), {"role": "assistant", "content": ""})
+                if piece.text or piece.logprobs or not first:
                     yield self._chunk(piece, {"content": piece.text})
             case ReasoningPiece():
                 yield self._chunk(piece, {**role, "content": [reasoning_block(piece.text, piece.signature)]})
@@ -88,7 +88,8 @@ class _Chunks:
         return {**self._head, "choices": [], "usage": self._dressing.usage(self.usage)}
 
     def _chunk(self, piece: SaidPiece, delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
-        choice = {"index": piece.choice, "delta": delta, "finish_reason": finish, "logprobs": None}
+        logprobs = choice_logprobs((piece.logprobs or None) if isinstance(piece, TextPiece) else None)
+        choice = {"index": piece.choice, "delta": delta, "finish_reason": finish, "logprobs": logprobs}
         chunk = {**self._head, "choices": [choice]}
         return {**chunk, "usage": self._dressing.usage(self.usage)} if self._usage_in_each else chunk
 

@@ -36,6 +36,8 @@ def main(folder: str, weights: str) -> None:
     params.n_parallel = 1
     params.cont_batching = False
     params.cache_prompt = False
+    # A conversation that ends with the assistant is not to be taken for the beginning of the answer.
+    params.prefill_assistant = False
     params.cache_ram_mib = 0
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = _threads()
     # Threads that spin while they wait make a busy machine many times slower.

@@ -1,4 +1,4 @@
-"""How is the engine asked? Its chat completions over loopback, whole or token by token, its errors as refusals."""
+"""How is the engine asked? Its HTTP API over loopback, whole or token by token, its errors as refusals."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import aiohttp
 
 from .http_reply import ServiceError
 
-_PATH = "/v1/chat/completions"
 _DATA = b"data: "
 
 
+class EngineGone(Exception):
+    """The engine does not answer, or no longer; the message says what was seen."""
+
+
 class EngineClient:
-    """A session with a running engine. Both ways of asking raise ServiceError: 400 refused, 503 it is gone."""
+    """A session with a running engine. Both ways of asking raise ServiceError for a refusal, and EngineGone."""
 
     def __init__(self, url: str, key: str) -> None:
         self._session = aiohttp.ClientSession(
@@ -31,32 +34,35 @@ class EngineClient:
         """End the session; whoever asks from now on is told that the workspace is being stopped."""
         await self._session.close()
 
-    async def ask(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The whole completion."""
-        async with self._answered(body) as response:
+    async def complete(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The whole completion of a bare prompt, without the chat template."""
+        async with self._answered("/completion", body) as response:
             completion: dict[str, Any] = json.loads(await response.read())
         return completion
 
-    async def ask_stream(self, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        """Each chunk as the engine makes it, the last one with the usage.
+    async def chat_stream(self, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        """Each chunk of a chat completion as the engine makes it, the last one with the usage.
 
         Closing this generator closes the connection, and with it the engine ends its work.
         """
         options = {"stream": True, "stream_options": {"include_usage": True}, "timings_per_token": True}
-        async with self._answered({**body, **options}) as response:
+        async with self._answered("/v1/chat/completions", {**body, **options}) as response:
             async for line in response.content:
                 if line.startswith(_DATA + b"{"):
                     chunk = json.loads(line.removeprefix(_DATA))
                     if "error" in chunk:
                         raise _refusal(500, chunk["error"])
                     yield chunk
+                elif line.startswith(_DATA + b"[DONE]"):
+                    return
+            raise EngineGone("it closed the connection in the middle of an answer")
 
     @asynccontextmanager
-    async def _answered(self, body: Mapping[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _answered(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session.closed:
             raise ServiceError(503, "TEMPORARILY_UNAVAILABLE", "The workspace is being stopped.")
         try:
-            response = await self._session.post(_PATH, json=body)
+            response = await self._session.post(path, json=body)
             try:
                 if response.status != 200:
                     raise _refusal(response.status, json.loads(await response.read()).get("error") or {})
@@ -64,8 +70,7 @@ class EngineClient:
             finally:
                 response.close()
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            message = f"The engine of the local model does not answer: {error or type(error).__name__}"
-            raise ServiceError(503, "TEMPORARILY_UNAVAILABLE", message) from error
+            raise EngineGone(str(error) or type(error).__name__) from error
 
 
 def _refusal(status: int, error: Mapping[str, Any]) -> ServiceError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ class EngineProcess:
     """A running engine. The constructor blocks until it answers (1 to 8 s) and raises EngineError.
 
     It runs apart from the host program: its environment variables, its threads and, should it come to that,
-    its crash stay its own.
+    its crash stay its own. One that ends by itself leaves no zombie: a thread waits for it.
     """
 
     def __init__(self, store: ModelStore) -> None:
@@ -44,19 +45,33 @@ class EngineProcess:
             assert self._process.stdout is not None
             watchdog = threading.Timer(_START_TIMEOUT_S, self._process.kill)
             watchdog.start()
+            self._reaper = threading.Thread(target=self._process.wait, name="isochat-workspace-engine", daemon=True)
             try:
                 address = json.loads(self._process.stdout.readline())
             except ValueError:
                 self.stop()
                 errors.seek(0)
                 lines = errors.read().decode(errors="replace").strip().splitlines()
-                reason = lines[-1].strip() if lines else f"exit status {self._process.returncode}"
-                raise EngineError(reason) from None
+                raise EngineError(lines[-1].strip() if lines else self.ended) from None
             finally:
                 watchdog.cancel()
                 watchdog.join()
+        self._reaper.start()
         self.url: str = address["url"]
         self.key: str = address["key"]
+
+    @property
+    def pid(self) -> int:
+        """The engine's process id."""
+        return self._process.pid
+
+    @property
+    def ended(self) -> str | None:
+        """How it ended ("exit status 1", "SIGKILL"), or None while it runs."""
+        status = self._process.poll()
+        if status is None:
+            return None
+        return signal.Signals(-status).name if status < 0 else f"exit status {status}"
 
     def stop(self) -> None:
         """Close the engine's input, which ends it; kill it if it does not listen. Blocks."""
@@ -68,6 +83,8 @@ class EngineProcess:
                 process.wait(_STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 process.kill()
+        if self._reaper.ident is not None:
+            self._reaper.join()
 
 
 class EngineError(Exception):

@@ -25,10 +25,12 @@ class Tool:
 class Prompt:
     """A request without its dialect: one question is the same Prompt over chat and over Responses.
 
-    `messages` are chat-shaped (role, content, tool_calls, tool_call_id). `forced_tool` is the tool that
-    `tool_choice` demands by name or by "required"; None leaves it to the model. `json_schema` is what the
-    text has to satisfy; an empty mapping stands for "any JSON object". `reasoning` says that the caller wants
-    to see what the model thinks. `body` is the request as it came, `endpoint` the name of the endpoint it came to.
+    `messages` are chat-shaped (role, content, tool_calls, tool_call_id). `must_call` are the tools of which
+    `tool_choice` demands one, by name or by "required"; none leaves it to the model. `json_schema` is what the
+    text has to satisfy; an empty mapping stands for "any JSON object". `logprobs` is the number of likeliest
+    tokens to tell beside each token's own log probability; None asks for neither. `reasoning` says that the
+    caller wants to see what the model thinks. `body` is the request as it came, `endpoint` the name of the endpoint
+    it came to.
     """
 
     dialect: Dialect
@@ -36,15 +38,26 @@ class Prompt:
     max_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
+    top_k: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    logit_bias: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    logprobs: int | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
     n: int = 1
     tools: tuple[Tool, ...] = ()
-    forced_tool: Tool | None = None
+    must_call: tuple[Tool, ...] = ()
+    parallel_tool_calls: bool = False
     json_schema: Mapping[str, Any] | None = None
     reasoning: bool = False
     body: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     endpoint: str = ""
+
+    @property
+    def forced_tool(self) -> Tool | None:
+        """The tool to call where one has to be called and nothing else tells which: the first."""
+        return self.must_call[0] if self.must_call else None
 
 
 class Model(abc.ABC):

@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from .answers import Answer, AnswerChoice, FinishReason, TokenUsage
+from .answers import Answer, AnswerChoice, FinishReason, Reasoning, TokenLogprob, TokenUsage, ToolCall
 
 _WORD_WITH_BLANKS = re.compile(r"\s*\S+|\s+$")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TextPiece:
-    """Text to append. One empty piece makes the text of a choice "" and not None."""
+    """Text to append. One empty piece makes the text of a choice "" and not None.
+
+    `logprobs` are of the tokens the text is made of, where they were asked for: () then, where there are none.
+    """
 
     text: str
     choice: int = 0
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -75,6 +79,38 @@ def cut_into_pieces(
                 completion += tokens
                 yield TokenUsage(answer.usage.prompt, completion)
             yield piece
+
+
+def put_together(pieces: Iterable[Piece]) -> Answer:
+    """The answer the pieces are of."""
+    usage = TokenUsage(0, 0)
+    choices: dict[int, tuple[AnswerChoice, dict[int, ToolCall]]] = {}
+    for piece in pieces:
+        if isinstance(piece, TokenUsage):
+            usage = piece
+        else:
+            said, calls = choices.setdefault(piece.choice, (AnswerChoice(None, "stop"), {}))
+            choices[piece.choice] = _with_piece(said, calls, piece), calls
+    return Answer(
+        tuple(dataclasses.replace(said, tool_calls=tuple(calls.values())) for said, calls in choices.values()), usage
+    )
+
+
+def _with_piece(said: AnswerChoice, calls: dict[int, ToolCall], piece: SaidPiece) -> AnswerChoice:
+    match piece:
+        case TextPiece():
+            logprobs = None if piece.logprobs is None else (*(said.logprobs or ()), *piece.logprobs)
+            return dataclasses.replace(said, text=(said.text or "") + piece.text, logprobs=logprobs)
+        case ReasoningPiece():
+            before = said.reasoning or Reasoning("")
+            reasoning = Reasoning(before.text + piece.text, piece.signature or before.signature)
+            return dataclasses.replace(said, reasoning=reasoning)
+        case ToolCallPiece():
+            call = calls.get(piece.call) or ToolCall(piece.id or "", piece.name or "", "")
+            calls[piece.call] = dataclasses.replace(call, arguments=call.arguments + piece.arguments)
+            return said
+        case FinishPiece():
+            return dataclasses.replace(said, finish_reason=piece.reason)
 
 
 def _pieces_of(choice: AnswerChoice, index: int, texts: Sequence[str] | None) -> Iterator[tuple[str, Piece]]:

@@ -37,11 +37,7 @@ def whole_number(body: Mapping[str, Any], name: str, *, largest: int | None = No
 def number(body: Mapping[str, Any], name: str) -> float | None:
     """A number, or None if absent or null."""
     value = body.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        _invalid(name, "a number", value)
-    return float(value)
+    return None if value is None else _finite(name, value)
 
 
 def flag(body: Mapping[str, Any], name: str) -> bool:
@@ -61,9 +57,27 @@ def wants_usage(body: Mapping[str, Any]) -> bool | None:
 
 
 def seed(body: Mapping[str, Any]) -> int | None:
-    """The seed, or None if absent or null."""
-    value = number(body, "seed")
-    return None if value is None else int(value)
+    """The seed, or None if absent or null. A whole number is taken as it stands, of a fraction the whole part."""
+    value = body.get("seed")
+    return None if number(body, "seed") is None else int(value or 0)
+
+
+def logit_bias(body: Mapping[str, Any]) -> Mapping[str, float]:
+    """`logit_bias` maps ids of tokens to what is added to their logits; empty if absent or null."""
+    value = body.get("logit_bias")
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(token.isdecimal() for token in value):
+        _invalid("logit_bias", "an object of token ids and numbers", value)
+    return {token: _finite("logit_bias", bias) for token, bias in value.items()}
+
+
+def top_logprobs(body: Mapping[str, Any]) -> int:
+    """`top_logprobs` is between 0 and 20 (OpenAI's reference); 0 if absent or null."""
+    value = body.get("top_logprobs") or 0
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 20:
+        _invalid("top_logprobs", "an integer between 0 and 20", value)
+    return value
 
 
 def stop_sequences(body: Mapping[str, Any]) -> tuple[str, ...]:
@@ -91,11 +105,35 @@ def function_tool(function: Mapping[str, Any]) -> Tool:
     return Tool(str(function.get("name", "")), parameters if isinstance(parameters, dict) else {})
 
 
-def forced_tool(tools: Sequence[Tool], choice: Any, name: Any) -> Tool | None:
-    """The tool that `tool_choice` demands: the named one, or the first where it says "required"."""
+def demanded_tools(tools: Sequence[Tool], choice: Any) -> tuple[Tool, ...]:
+    """The tools of which `tool_choice` demands one: all of them for "required", or those it names.
+
+    Both APIs' shapes are read: chat nests names under `function` and `allowed_tools`, Responses keeps them flat.
+    """
     if choice == "required":
-        return tools[0] if tools else None
-    return next((tool for tool in tools if tool.name == name), None) if isinstance(name, str) else None
+        return tuple(tools)
+    if not isinstance(choice, dict):
+        return ()
+    allowed = choice.get("allowed_tools", choice)
+    if choice.get("type") == "allowed_tools" and isinstance(allowed, dict):
+        if allowed.get("mode") != "required":
+            return ()
+        names = [_name_of(tool) for tool in mappings(allowed, "tools")]
+    else:
+        names = [_name_of(choice)]
+    return tuple(tool for tool in tools if tool.name in names)
+
+
+def _name_of(tool: Mapping[str, Any]) -> Any:
+    function = tool.get("function")
+    return (function if isinstance(function, dict) else tool).get("name")
+
+
+def _finite(name: str, value: Any) -> float:
+    # 1e999 is JSON, and no number a model could use; an integer may be too large for a float.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -1e300 < value < 1e300:
+        _invalid(name, "a number", value)
+    return float(value)
 
 
 def _refuse_constant(text: str) -> NoReturn:

@@ -11,7 +11,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from .answers import Answer, FinishReason, TokenUsage, ToolCall
+from .answers import Answer, FinishReason, TokenLogprob, TokenUsage, ToolCall
+from .chat_dialect import write_logprob
 from .models import Prompt
 from .request_fields import mappings
 
@@ -31,7 +32,7 @@ def write_responses(prompt: Prompt, answer: Answer, served_name: str) -> dict[st
     if choice.text is not None:
         # What was cut off is the last item.
         cut = status if not choice.tool_calls else "completed"
-        output.append(message_item(new_id("msg"), cut, [text_part(choice.text)]))
+        output.append(message_item(new_id("msg"), cut, [text_part(choice.text, choice.logprobs)]))
     output.extend(call_item(new_id("fc"), "completed", call) for call in choice.tool_calls)
     return {
         **response_frame(prompt, served_name),
@@ -87,9 +88,10 @@ def message_item(item_id: str, status: Status, content: list[dict[str, Any]]) ->
     return {"id": item_id, "type": "message", "status": status, "role": "assistant", "content": content}
 
 
-def text_part(text: str) -> dict[str, Any]:
+def text_part(text: str, logprobs: Sequence[TokenLogprob] | None = None) -> dict[str, Any]:
     """Text within a message."""
-    return {"type": "output_text", "text": text, "annotations": []}
+    part: dict[str, Any] = {"type": "output_text", "text": text, "annotations": []}
+    return part if logprobs is None else {**part, "logprobs": [write_logprob(one) for one in logprobs]}
 
 
 def call_item(item_id: str, status: Status, call: ToolCall) -> dict[str, Any]:

@@ -7,13 +7,12 @@ from typing import Any
 
 from .http_reply import ServiceError
 from .models import Prompt
-from .request_fields import forced_tool, function_tool, mappings, number, whole_number
+from .request_fields import demanded_tools, flag, function_tool, mappings, number, top_logprobs, whole_number
 
 
 def read_responses(body: Mapping[str, Any]) -> Prompt:
     """Read a Responses request. Raises ServiceError 400 for a missing or misshapen field."""
     tools = [function_tool(tool) for tool in mappings(body, "tools") if tool.get("type") == "function"]
-    choice = body.get("tool_choice")
     reasoning = body.get("reasoning")
     return Prompt(
         dialect="responses",
@@ -21,8 +20,10 @@ def read_responses(body: Mapping[str, Any]) -> Prompt:
         max_tokens=whole_number(body, "max_output_tokens"),
         temperature=number(body, "temperature"),
         top_p=number(body, "top_p"),
+        logprobs=top_logprobs(body) if "message.output_text.logprobs" in (body.get("include") or ()) else None,
         tools=tuple(tools),
-        forced_tool=forced_tool(tools, choice, choice.get("name") if isinstance(choice, dict) else None),
+        must_call=demanded_tools(tools, body.get("tool_choice")),
+        parallel_tool_calls=flag(body, "parallel_tool_calls"),
         json_schema=_json_schema(body.get("text")),
         # A summary is the only reasoning this API shows, and only on demand.
         reasoning=isinstance(reasoning, dict) and reasoning.get("summary") is not None,

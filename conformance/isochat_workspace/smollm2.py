@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from .answers import Answer, AnswerChoice, FinishReason, TokenUsage, ToolCall
-from .engine_client import EngineClient
+from .answers import Answer, FinishReason, TokenLogprob, TokenUsage
+from .engine_client import EngineClient, EngineGone
 from .engine_process import EngineError, EngineProcess
+from .engine_request import engine_request
+from .grammar import CallReader, grammar_of, kept, trial_passed, trial_request
+from .http_reply import ServiceError
 from .model_store import SERVED_NAME, ModelStore, default_store
-from .models import Model, Prompt, Tool, text_of
-from .pieces import FinishPiece, Piece, TextPiece, ToolCallPiece
-from .schema_bounds import bounded
+from .models import Model, Prompt
+from .pieces import FinishPiece, Piece, TextPiece, put_together
+from .stop_sequences import Said, StopSequences
 
-_MAX_TOKENS = 512
-_SEED = 1
+logger = logging.getLogger("isochat.workspace")
 
 
 class SmolLM2(Model):
@@ -25,7 +28,8 @@ class SmolLM2(Model):
     One question has one answer: without a `temperature` it is 0, without a `seed` the seed is fixed, and
     questions are answered one after another. Where no limit is asked for, 512 tokens is the limit: a model
     of this size may repeat itself without end. A forced tool is called through a grammar made of its schema;
-    of its own accord this model calls no tool. Images are not read.
+    of its own accord this model calls no tool. Images are not read. An engine that has died is started again
+    by the next question.
     """
 
     served_name = SERVED_NAME
@@ -48,14 +52,13 @@ class SmolLM2(Model):
         if not self._store.installed:
             raise _configuration_error("the model smollm2 is not installed", "run: isochat local install")
         try:
-            self._engine = await asyncio.to_thread(EngineProcess, self._store)
+            await self._start()
         except EngineError as error:
             raise _configuration_error(
                 f"the engine of the model smollm2 did not start: {error}",
                 "run: isochat local install --force",
             ) from error
         self._turn = asyncio.Lock()
-        self._client = EngineClient(self._engine.url, self._engine.key)
 
     async def close(self) -> None:
         """End the engine."""
@@ -66,92 +69,94 @@ class SmolLM2(Model):
             await asyncio.to_thread(engine.stop)
 
     async def answer(self, prompt: Prompt) -> Answer:
-        """Ask the engine n times in turn. Raises ServiceError 400 for what it refuses, 503 if it is gone."""
-        turn, client = self._opened()
-        choices, prompt_tokens, completion_tokens = [], 0, 0
-        async with turn:
-            for index in range(prompt.n):
-                reply = await client.ask(_engine_request(prompt, index))
-                choices.append(_choice(reply["choices"][0], prompt, index))
-                prompt_tokens = reply["usage"]["prompt_tokens"]
-                completion_tokens += reply["usage"]["completion_tokens"]
-        return Answer(tuple(choices), TokenUsage(prompt_tokens, completion_tokens))
+        """The stream put together. Raises ServiceError: 400 for what is refused, 503 where the engine has died."""
+        return put_together([piece async for piece in self.stream(prompt)])
 
     async def stream(self, prompt: Prompt) -> AsyncIterator[Piece]:
-        """Token by token as the engine makes them. Raises as `answer` does.
+        """Token by token as the engine makes them, the n choices in turn. Raises as `answer` does.
 
         Closing this generator ends the engine's work and lets the next question in.
         """
-        turn, client = self._opened()
-        completion = 0
-        async with turn:
-            for index in range(prompt.n):
-                made = _ChoiceInTheMaking(prompt, index, completion)
-                async with aclosing(client.ask_stream(_engine_request(prompt, index))) as chunks:
-                    async for chunk in chunks:
-                        for piece in made.of_chunk(chunk):
-                            yield piece
-                for piece in made.end():
-                    yield piece
-                completion = made.usage.completion
-
-    def _opened(self) -> tuple[asyncio.Lock, EngineClient]:
-        if self._turn is None or self._client is None:
+        if self._turn is None:
             raise RuntimeError("the model has not been opened")
-        return self._turn, self._client
+        grammar = grammar_of(prompt)
+        requests = [engine_request(prompt, index, grammar) for index in range(prompt.n)]
+        usage = TokenUsage(0, 0)
+        async with self._turn:
+            try:
+                client = await self._running()
+                if grammar is not None and not trial_passed(await client.complete(trial_request(grammar))):
+                    raise ServiceError(400, "BAD_REQUEST", _NO_GRAMMAR)
+                for index, request in enumerate(requests):
+                    choice = _ChoiceInTheMaking(prompt, index, usage.completion)
+                    async with aclosing(client.chat_stream(request)) as chunks:
+                        async for chunk in chunks:
+                            for piece in choice.of_chunk(chunk):
+                                yield piece
+                            if choice.stopped:
+                                break
+                    if grammar is not None and choice.complete and not kept(choice.said, prompt):
+                        raise ServiceError(500, "INTERNAL_ERROR", _LEFT_GRAMMAR)
+                    for piece in choice.end():
+                        yield piece
+                    usage = choice.usage
+            except EngineGone as error:
+                if self._engine is not None:  # whatever ails it: one that broke off is started anew
+                    await asyncio.to_thread(self._engine.stop)
+                message = f"The engine of the local model does not answer: {error}. The next request starts it again."
+                raise ServiceError(503, "TEMPORARILY_UNAVAILABLE", message) from error
 
+    async def _start(self) -> EngineClient:
+        self._engine = await asyncio.to_thread(EngineProcess, self._store)
+        self._client = EngineClient(self._engine.url, self._engine.key)
+        return self._client
 
-def _engine_request(prompt: Prompt, index: int) -> dict[str, Any]:
-    request: dict[str, Any] = {
-        "messages": [_message(message) for message in prompt.messages],
-        "max_tokens": prompt.max_tokens or _MAX_TOKENS,
-        "temperature": prompt.temperature or 0.0,
-        "seed": (_SEED if prompt.seed is None else prompt.seed) + index,
-    }
-    if prompt.top_p is not None:
-        request["top_p"] = prompt.top_p
-    if prompt.stop:
-        request["stop"] = list(prompt.stop)
-    schema = prompt.forced_tool.parameters if prompt.forced_tool else prompt.json_schema
-    if schema is not None:
-        shape = bounded(schema) if schema else {"type": "object"}
-        request["response_format"] = {"type": "json_schema", "json_schema": {"name": "x", "schema": shape}}
-    return request
-
-
-def _message(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message as the model's ChatML template takes it: plain text under one of its three roles."""
-    role, text = message.get("role"), text_of(message.get("content"))
-    if role == "tool":
-        return {"role": "user", "content": f"Tool result: {text}"}
-    calls = [call.get("function", {}) for call in message.get("tool_calls") or () if isinstance(call, dict)]
-    text += "".join(f"\nTool call: {call.get('name')} {call.get('arguments')}" for call in calls)
-    return {"role": "system" if role == "developer" else str(role), "content": text}
-
-
-def _choice(choice: Mapping[str, Any], prompt: Prompt, index: int) -> AnswerChoice:
-    text = choice["message"].get("content") or ""
-    reason = _finish_reason(choice["finish_reason"], prompt)
-    if prompt.forced_tool is not None:
-        return AnswerChoice(
-            None, reason, (ToolCall(_call_id(prompt.forced_tool, index), prompt.forced_tool.name, text),)
-        )
-    return AnswerChoice(text, reason)
+    async def _running(self) -> EngineClient:
+        """The client of the engine, which is started anew where it has ended. Raises EngineGone."""
+        if self._engine is not None and self._client is not None and self._engine.ended is None:
+            return self._client
+        if self._engine is None or self._client is None:
+            raise ServiceError(503, "TEMPORARILY_UNAVAILABLE", "The workspace is being stopped.")
+        logger.warning("the engine of the local model ended by itself (%s): it is started again", self._engine.ended)
+        await self._client.close()
+        await asyncio.to_thread(self._engine.stop)
+        try:
+            return await self._start()
+        except EngineError as error:
+            raise EngineGone(f"it did not start: {error}") from error
 
 
 class _ChoiceInTheMaking:
     """One choice, from the engine's chunks to pieces. `usage` is what all choices so far have used."""
 
     def __init__(self, prompt: Prompt, index: int, completion_before: int) -> None:
-        self._prompt = prompt
         self._index = index
         self._before = completion_before
+        self._logprobs = prompt.logprobs
         self._begun = False
         self._reason: FinishReason = "stop"
+        self.said = ""
         self.usage = TokenUsage(0, completion_before)
+        self._calls: CallReader | None = None
+        # A stop sequence within the arguments of a call would leave no call.
+        self._stops = StopSequences(() if prompt.must_call else prompt.stop)
+        if prompt.must_call:
+            self._reason = "tool_calls"
+            turn = len(prompt.messages)  # makes ids unlike those of the calls in the conversation so far
+            self._calls = CallReader(index, lambda place: f"call_{turn}_{index + 1}_{place + 1}")
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop sequence has been said."""
+        return self._stops.stopped
+
+    @property
+    def complete(self) -> bool:
+        """Whether the model came to the end of what it had to say."""
+        return self._reason != "length" and not self.stopped
 
     def of_chunk(self, chunk: Mapping[str, Any]) -> Iterator[Piece]:
-        """What a chunk adds, after the tokens used so far. The first one opens the call, or a text that may be ""."""
+        """What a chunk adds, after the tokens used so far. The first one opens the text, which may stay ""."""
         if usage := chunk.get("usage"):
             self.usage = TokenUsage(usage["prompt_tokens"], self._before + usage["completion_tokens"])
         elif timings := chunk.get("timings"):
@@ -159,37 +164,46 @@ class _ChoiceInTheMaking:
         if not self._begun:
             self._begun = True
             yield self.usage
-            yield self._opening()
+            if self._calls is None:
+                yield TextPiece("", self._index, None if self._logprobs is None else ())
         for choice in chunk["choices"]:
-            if choice["finish_reason"]:
-                self._reason = _finish_reason(choice["finish_reason"], self._prompt)
+            if choice["finish_reason"] == "length":
+                self._reason = "length"
             if text := choice["delta"].get("content"):
+                self.said += text
                 yield self.usage
-                if self._prompt.forced_tool is None:
-                    yield TextPiece(text, self._index)
-                else:
-                    yield ToolCallPiece(0, text, choice=self._index)
+                for said in self._stops.add(Said(text, _logprob(choice, self._logprobs))):
+                    yield from self._pieces(said)
 
     def end(self) -> Iterator[Piece]:
-        """The whole usage, then the end of the choice."""
+        """What had waited, the whole usage, then the end of the choice."""
+        for said in self._stops.end():
+            yield from self._pieces(said)
         yield self.usage
         yield FinishPiece(self._reason, self._index)
 
-    def _opening(self) -> Piece:
-        tool = self._prompt.forced_tool
-        if tool is None:
-            return TextPiece("", self._index)
-        return ToolCallPiece(0, "", _call_id(tool, self._index), tool.name, self._index)
+    def _pieces(self, said: Said) -> Iterator[Piece]:
+        if self._calls is not None:
+            yield from self._calls.add(said.text)
+        else:
+            logprobs = None if self._logprobs is None else () if said.logprob is None else (said.logprob,)
+            yield TextPiece(said.text, self._index, logprobs)
 
 
-def _call_id(tool: Tool, index: int) -> str:
-    return f"call_{tool.name}_{index + 1}"
+def _logprob(choice: Mapping[str, Any], wanted: int | None) -> TokenLogprob | None:
+    """The log probability of a chunk's token. Of a character made of several tokens the engine tells the last."""
+    if wanted is None or not (choice.get("logprobs") or {}).get("content"):
+        return None
+    told = choice["logprobs"]["content"][-1]
+    top = tuple(TokenLogprob(other["token"], other["logprob"]) for other in told["top_logprobs"][:wanted])
+    return TokenLogprob(told["token"], told["logprob"], top)
 
 
-def _finish_reason(engine_says: str, prompt: Prompt) -> FinishReason:
-    if engine_says == "length":
-        return "length"
-    return "stop" if prompt.forced_tool is None else "tool_calls"
+_LEFT_GRAMMAR = "The engine of the local model did not keep to the JSON schema; try a simpler one."
+_NO_GRAMMAR = (
+    "Bad request: the local model cannot keep to this JSON schema: its engine makes no grammar of it"
+    " (nothing satisfies it, or it says what a grammar cannot)"
+)
 
 
 def _configuration_error(message: str, remedy: str) -> Exception:

@@ -6,7 +6,8 @@ import abc
 from collections.abc import Iterator
 from typing import Any
 
-from .answers import ToolCall
+from .answers import TokenLogprob, ToolCall
+from .chat_dialect import write_logprob
 from .pieces import ReasoningPiece, SaidPiece, TextPiece, ToolCallPiece
 from .response_object import Status, call_item, message_item, new_id, reasoning_item, summary_part, text_part
 
@@ -55,6 +56,10 @@ class MessageItem(OpenItem):
 
     prefix = "msg"
 
+    def __init__(self, place: int) -> None:
+        super().__init__(place)
+        self._logprobs: list[TokenLogprob] | None = None
+
     def takes(self, piece: SaidPiece) -> bool:
         return isinstance(piece, TextPiece)
 
@@ -65,15 +70,19 @@ class MessageItem(OpenItem):
     def add(self, piece: SaidPiece) -> Iterator[Event]:
         if isinstance(piece, TextPiece) and piece.text:
             self.said += piece.text
-            yield self._event("output_text.delta", content_index=0, delta=piece.text, logprobs=[])
+            if piece.logprobs is not None:
+                self._logprobs = [*(self._logprobs or ()), *piece.logprobs]
+            logprobs = [write_logprob(one) for one in piece.logprobs or ()]
+            yield self._event("output_text.delta", content_index=0, delta=piece.text, logprobs=logprobs)
 
     def close(self, status: Status) -> Iterator[Event]:
-        yield self._event("output_text.done", content_index=0, text=self.said, logprobs=[])
-        yield self._event("content_part.done", content_index=0, part=text_part(self.said))
+        logprobs = [write_logprob(one) for one in self._logprobs or ()]
+        yield self._event("output_text.done", content_index=0, text=self.said, logprobs=logprobs)
+        yield self._event("content_part.done", content_index=0, part=text_part(self.said, self._logprobs))
         yield self._item_event("done", self.whole(status))
 
     def whole(self, status: Status) -> Event:
-        return message_item(self.id, status, [text_part(self.said)])
+        return message_item(self.id, status, [text_part(self.said, self._logprobs)])
 
 
 class CallItem(OpenItem):
