@@ -44,9 +44,10 @@ class Content:
             self._add_block(block)
             if block.get("type") in ("text", "output_text"):
                 said += _text(block.get("text"))
-            elif block.get("type") == "reasoning":
+            elif block.get("type") in ("reasoning", "thinking"):
                 piece = reasoning_of(block)
-                thought = piece if thought is None or piece is None else thought + piece
+                if piece is not None:
+                    thought = piece if thought is None else thought + piece
         return said, thought
 
     def value(self, *, whole: bool = True) -> Any:
@@ -74,7 +75,9 @@ class Content:
         field = _TEXTS.get(kind) if isinstance(kind, str) else None
         if field is not None:
             text = _text(block.get(field))
-            if last.get("type") == kind:
+            if block.get("citation"):  # one for each delta: they are put in a row
+                block = {**block, "citation": None, "citations": [*(block.get("citations") or ()), block["citation"]]}
+            if last.get("type") == kind and not (kind == "thinking" and last.get("signature")):
                 last[field].append(text)
                 _fill(last, block, field)
             else:
@@ -107,7 +110,7 @@ class Content:
 
 
 # Blocks of text, with the field that holds it, and entries of reasoning.
-_TEXTS = {"text": "text", "output_text": "text", "refusal": "refusal"}
+_TEXTS = {"text": "text", "output_text": "text", "refusal": "refusal", "thinking": "thinking"}
 _SUMMARIES = ("summary_text", "reasoning_text")
 
 

@@ -14,7 +14,7 @@ from isochat.errors import BadResponseError
 from isochat.results import ChatResult, FinishReason, Function, Meta, Usage
 from isochat.streaming.chunks import NOTHING_SAID, ChatChunk, Said, ToolCallChunk
 from isochat.streaming.items import CALLS, Item
-from isochat.wire_format.content import arguments_text, reasoning_of
+from isochat.wire_format.content import arguments_text, reasoning_fields, reasoning_of
 from isochat.wire_format.responses import read_response
 from isochat.wire_format.usage import merged_usage, read_usage
 
@@ -165,7 +165,8 @@ class ResponsesFold:
         elif done and kind == "message":
             text = slot.untold("text", _message_text(item))
         elif done and kind == "reasoning":
-            reasoning = slot.untold("summary" if item.get("summary") else "content", reasoning_of(item) or "") or None
+            told = {name: reasoning_of({name: item.get(name)}) or "" for name in reasoning_fields(item)}
+            reasoning = "".join(slot.untold(name, text) for name, text in told.items()) or None
         slot.fields = {**item, "type": kind}
         slot.done = done
         return text, reasoning, calls

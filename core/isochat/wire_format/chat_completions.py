@@ -84,6 +84,7 @@ def _read_choice(data: Any, position: int) -> Choice:
         raise BadResponseError(f"{path}.message is {type_name(data.get('message'))}; expected a message")
     index = data.get("index")
     reason = data.get("finish_reason")
+    reason = None if reason == "" else reason  # some servers write "" where there is none
     return Choice(
         index=index if isinstance(index, int) and not isinstance(index, bool) else position,
         message=read_message(data["message"], f"{path}.message"),

@@ -38,13 +38,14 @@ def _read_block(block: Any, path: str) -> Iterable[Part]:
         raise BadResponseError(f"{path} is {type_name(block)}; expected a content block")
     match block.get("type"):
         case "text" | "output_text":
-            citations = block.get("citations") or block.get("annotations")
-            if not isinstance(citations, list | tuple):
-                citations = ()
             wire = block if isinstance(block.get("text"), str) else {**block, "text": ""}
-            return (TextPart(_text(block, "text", path), tuple(citations), wire=wire),)
+            return (TextPart(_text(block, "text", path), _citations(block), wire=wire),)
         case "reasoning":
             return read_reasoning(block, path)
+        case "thinking" if isinstance(block.get("thinking"), str):
+            return (ReasoningPart(block["thinking"], block.get("signature") or None, wire=block),)
+        case "redacted_thinking" if isinstance(block.get("data"), str):
+            return (ReasoningPart(encrypted=block["data"], wire=block),)
         case "image" | "image_url":
             image = block.get("image_url")
             url = image.get("url") if isinstance(image, dict) else image
@@ -52,6 +53,14 @@ def _read_block(block: Any, path: str) -> Iterable[Part]:
         case "refusal":
             return (RefusalPart(_text(block, "refusal", path), wire=block),)
     return (_other(block),)
+
+
+def _citations(block: dict[str, Any]) -> tuple[Any, ...]:
+    found = block.get("citations") or block.get("annotations")
+    if isinstance(found, list | tuple):
+        return tuple(found)
+    # Databricks' own client knows a single `citation` too (databricks-ai-bridge, fmapi-schema.ts).
+    return (block["citation"],) if block.get("citation") else ()
 
 
 def read_reasoning(block: dict[str, Any], path: str) -> tuple[ReasoningPart, ...]:
@@ -85,17 +94,30 @@ def reasoning_beside(message: Mapping[str, Any]) -> str | None:
 
 
 def reasoning_of(block: dict[str, Any]) -> str | None:
-    """The readable text of a ``reasoning`` block or item; ``None`` where it has none of its own."""
-    entries = _entries(block)
+    """The readable text of a ``reasoning`` or ``thinking`` block or item; ``None`` where it has none of its own."""
+    entries = [{"text": block["thinking"]}] if "thinking" in block else _entries(block)
     texts = [e.get("text") if isinstance(e, dict) else e for e in entries] if isinstance(entries, list) else []
     readable = [text for text in texts if isinstance(text, str)]
     return "".join(readable) if readable else None
 
 
+def reasoning_fields(block: Mapping[str, Any]) -> list[str]:
+    """Where a ``reasoning`` block or item says something: its summary and what that sums up, or, of agents that write
+    their own replies, a bare text.
+    """
+    return [name for name in ("summary", "content") if block.get(name)] or ["text"]
+
+
 def _entries(block: dict[str, Any]) -> Any:
-    """What a ``reasoning`` block says: a list of summaries, or a bare text of agents that write their own replies."""
-    said = block.get("summary") or block.get("content") or block.get("text") or ()
-    return [{"text": said, "signature": block.get("signature")}] if isinstance(said, str) else said
+    told: list[Any] = []
+    for name in reasoning_fields(block):
+        said = block.get(name) or ()
+        if isinstance(said, str):
+            said = [{"text": said, "signature": block.get("signature")}]
+        if not isinstance(said, list | tuple):
+            return said
+        told.extend(said)
+    return told
 
 
 def arguments_text(arguments: Any) -> str:
