@@ -14,6 +14,8 @@ import msgspec
 from isochat.errors import ResponseTooLargeError
 
 _BOM = b"\xef\xbb\xbf"
+_LINE, _BLANK = b"data: ", b"\n\n"
+_BETWEEN = _BLANK + _LINE
 _STRAY = (b"{", b"[", b"<")
 
 
@@ -65,17 +67,18 @@ class EventDecoder:
         Raises:
             ResponseTooLargeError: one event is larger than the cap; those before it have been given.
         """
-        if (  # nearly all pieces are one event of one line, and come when nothing is under way
-            data.startswith(b"data: ")
-            and data.find(b"\n") == len(data) - 2
-            and data.endswith(b"\n\n")
+        if (  # nearly all pieces are whole events of one line each, and come when nothing is under way
+            data.startswith(_LINE)
+            and data.endswith(_BLANK)
             and b"\r" not in data
             and not (self._tail or self._data or self._type or self._skip_lf)
             and self._begun
             and len(data) <= self._cap
         ):
-            self.count += 1
-            return (Event("message", data[6:-2]),)
+            lines = data[len(_LINE) : -len(_BLANK)].split(_BETWEEN)
+            if data.count(b"\n") == 2 * len(lines):  # no line feed but those between the events
+                self.count += len(lines)
+                return [Event("message", line) for line in lines]
         return self._feed(data)
 
     def _feed(self, data: bytes) -> Iterator[Event]:

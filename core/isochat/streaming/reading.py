@@ -251,10 +251,11 @@ class StreamReading:
         return self.done or event.type == "ping" or (not bare and event.type != "error")
 
     def _take(self, told: dict[str, Any], data: bytes | None) -> None:
-        if reports_error(told):
-            self._fail(told, data)
-        if told.get("type") == "ping":
-            return
+        if "type" in told or not told.get("choices"):  # a chunk with choices reports no failure, and is no ping
+            if reports_error(told):
+                self._fail(told, data)
+            if told.get("type") == "ping":
+                return
         self._events += 1
         fold = self._fold
         if fold is not None:

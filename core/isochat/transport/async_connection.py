@@ -60,6 +60,7 @@ class Connection(ResponseHandler):
         self._interim = 0
         self._content: aiohttp.StreamReader | None = None
         self._rest = b""
+        self._paused_reading = False
         # Until it is really gone; aiohttp forgets its transport when it asks it to close.
         self._carrier: Any = None
         self._plain_carrier: Any = None  # the same, but for TLS
@@ -112,6 +113,16 @@ class Connection(ResponseHandler):
         if failure is not None and content is not None and not content.is_eof() and content.exception() is None:
             self._keep_rest()
             content.set_exception(failure)
+
+    def pause_reading(self) -> None:
+        self._paused_reading = True
+        super().pause_reading()
+
+    def resume_reading(self, *args: Any, **options: Any) -> None:
+        # aiohttp asks for it with every chunk that is read, mostly for nothing, and it takes longer than the chunk.
+        if self._paused_reading:
+            self._paused_reading = False
+            super().resume_reading(*args, **options)
 
     def feed_data(self, data: Any, size: int = 0) -> None:
         message, content = data

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
 
     from isochat.transport.async_wire import AsyncWire
 
+# A loop's timer may ring a clock tick early, when the deadline has not quite passed.
+TICK = 0.001
+
 
 class AsyncIncomingReply:
     """A reply whose status and headers are known and whose body is still on the connection.
@@ -22,11 +27,17 @@ class AsyncIncomingReply:
             may have been cut.
     """
 
-    __slots__ = ("_body", "_connection", "_done", "_loop", "_raw", "delimited", "headers", "reason", "status", "wire")
+    __slots__ = (
+        "__weakref__", "_alarm", "_body", "_connection", "_done", "_loop", "_raw", "_until", "_waits", "delimited",
+        "headers", "reason", "status", "wire",
+    )  # fmt: skip
 
     def __init__(self, raw: aiohttp.ClientResponse, wire: AsyncWire) -> None:
         self._done = False
         self._raw = raw
+        self._alarm: asyncio.TimerHandle | None = None
+        self._until = math.inf  # on the loop's clock: when the wait under way, or the last one, is too long
+        self._waits = False
         self._loop = asyncio.get_running_loop()
         self.wire = wire
         self._connection = wire.connection
@@ -49,15 +60,26 @@ class AsyncIncomingReply:
         """
         if self._done:
             return b""
-        wire = self.wire
+        wire, content, connection = self.wire, self._raw.content, self._connection
         try:
             while True:
-                data = await self._next(wire.time_left())
+                failure = content.exception()
+                if failure is not None:  # what had come before it comes first
+                    data = b"" if connection is None else connection.take_rest()
+                    if not data:
+                        raise failure
+                else:
+                    self._limit(wire.time_left())
+                    self._waiting(True)
+                    try:
+                        data = await content.readany()
+                    finally:
+                        self._waiting(False)
                 if not data:
                     self._body.finish()
-                    self._done = True  # aiohttp has given the connection back by itself
-                    if self._connection is not None and self._connection.reply is self._raw:
-                        self._connection.reply = None
+                    self._end()  # aiohttp has given the connection back by itself
+                    if connection is not None and connection.reply is self._raw:
+                        connection.reply = None
                     return b""
                 data = self._body.take(data)
                 if data:
@@ -80,6 +102,7 @@ class AsyncIncomingReply:
             here = False
         try:
             if here:
+                self._end()
                 self._raw.close()
             else:
                 self._loop.call_soon_threadsafe(self._raw.close)
@@ -90,27 +113,43 @@ class AsyncIncomingReply:
     def __del__(self) -> None:
         self.close()
 
-    async def _next(self, seconds: float | None) -> bytes:
-        content = self._raw.content
-        failure = content.exception()
-        if failure is not None:  # what had come before it comes first
-            rest = self._connection.take_rest() if self._connection is not None else b""
-            if rest:
-                return rest
-            raise failure
-        data = content.read_nowait()
-        if data or content.at_eof():
-            return data
-        alarm, connection = self.wire.alarm(seconds), self._connection
-        try:
-            async with alarm:
-                if connection is not None:
-                    connection.reader_waits = True
-                return await content.readany()
-        except TimeoutError:
-            if alarm.expired():
-                raise self.wire.out_of_time() from None
-            raise
-        finally:
-            if connection is not None:
-                connection.reader_waits = False
+    def _waiting(self, waits: bool) -> None:
+        self._waits = waits
+        if self._connection is not None:
+            self._connection.reader_waits = waits
+
+    def _end(self) -> None:
+        self._done = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def _limit(self, seconds: float | None) -> None:
+        """Have the next wait end after ``seconds``.
+
+        One timer serves all waits of a reply: to set one for each takes as long as the reading. It rings when the first
+        of them would have been too long, and is set again for the one that is under way by then.
+        """
+        self._until = math.inf if seconds is None else self._loop.time() + seconds + TICK
+        if seconds is not None and (self._alarm is None or self._until < self._alarm.when()):
+            self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_at(self._until, _ring, weakref.ref(self))
+
+    def _rung(self) -> None:
+        self._alarm = None
+        if self._waits and self._until < math.inf:
+            if self._loop.time() < self._until:
+                self._set_alarm()
+            else:
+                self._raw.content.set_exception(self.wire.out_of_time())
+
+
+def _ring(reply: weakref.ref[AsyncIncomingReply]) -> None:
+    """Not the reply itself: one that is forgotten has to be collected."""
+    held = reply()
+    if held is not None:
+        held._rung()

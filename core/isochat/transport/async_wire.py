@@ -12,7 +12,7 @@ from yarl import URL
 from isochat.errors import ChatError, ChatTimeoutError, Phase, ResponseTooLargeError
 from isochat.transport import async_failures, failures
 from isochat.transport.async_connection import under_way
-from isochat.transport.async_reply import AsyncIncomingReply
+from isochat.transport.async_reply import TICK, AsyncIncomingReply
 from isochat.transport.deadline import Deadline
 from isochat.transport.exchange import Exchange
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from isochat.transport.async_connection import Connection
     from isochat.transport.async_pools import AsyncPools
 
-# A loop's timer may ring a clock tick early, when the deadline has not quite passed.
-_TICK = 0.001
 # http.client's own limit (it counts the empty line too), so that both wires refuse the same heads.
 _MOST_HEADERS = 99
 
@@ -66,7 +64,8 @@ class AsyncWire(Exchange):
         alarm: asyncio.Timeout | None = None
         reply: AsyncIncomingReply | None = None
         try:
-            self._alarm = alarm = self.alarm(self.deadline.left(self.phase))
+            seconds = self.deadline.left(self.phase)
+            self._alarm = alarm = asyncio.timeout(None if seconds is None else seconds + TICK)
             async with alarm:
                 # Not kept in this frame: aiohttp's reply shows its headers.
                 reply = AsyncIncomingReply(await self._pools.request(self), self)
@@ -104,17 +103,13 @@ class AsyncWire(Exchange):
             reply.close()
         return self.take_body(body_read.getvalue())
 
-    def alarm(self, seconds: float | None) -> asyncio.Timeout:
-        """A timeout of ``seconds``, for ``async with``."""
-        return asyncio.timeout(None if seconds is None else seconds + _TICK)
-
     def enter(self, phase: Phase) -> None:
         """Go over to ``phase``, whose own limit of time holds from here on."""
         self.phase = phase
         seconds = self.time_left()
         if self._alarm is not None:
             now = asyncio.get_running_loop().time()
-            self._alarm.reschedule(None if seconds is None else now + seconds + _TICK)
+            self._alarm.reschedule(None if seconds is None else now + seconds + TICK)
 
     def out_of_time(self) -> ChatTimeoutError:
         return failures.pool_is_busy() if self.phase == "pool" else super().out_of_time()

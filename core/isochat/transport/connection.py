@@ -21,6 +21,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NameResolutionError
 
 from isochat.errors import ConnectError, ConnectionLostError, ProtocolError, ResponseTooLargeError
+from isochat.transport.chunked import ChunkedBody
 from isochat.transport.places import Places, under_way
 
 if TYPE_CHECKING:
@@ -38,14 +39,14 @@ class _Reader(io.RawIOBase):
     """The read side of a socket: status line, headers, body and chunk sizes all pass here."""
 
     def __init__(self, owner: ClockedSocket) -> None:
-        self._owner = owner
+        self.owner = owner
         self._raw = owner.socket.makefile("rb", buffering=0)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        owner, wire = self._owner, self._owner.wire
+        owner, wire = self.owner, self.owner.wire
         owner.socket.settimeout(wire.time_left())
         try:
             count = self._raw.readinto(buffer)
@@ -69,13 +70,18 @@ class _Reader(io.RawIOBase):
 
 
 class ClockedSocket:
-    """What http.client asks of a socket, on the call's clock."""
+    """What http.client asks of a socket, on the call's clock.
 
-    __slots__ = ("socket", "wire")
+    Attributes:
+        unasked: Whether more has come than the reply: who used the connection again would take it for the next one.
+    """
+
+    __slots__ = ("socket", "unasked", "wire")
 
     def __init__(self, sock: socket.socket, wire: Wire) -> None:
         self.socket = sock
         self.wire = wire
+        self.unasked = False
 
     def makefile(self, mode: str, *args: Any, **kwargs: Any) -> io.BufferedReader:
         return io.BufferedReader(_Reader(self), 65536)
@@ -118,10 +124,32 @@ class _Response(http.client.HTTPResponse):
             status = 100
         return version, status, reason
 
+    _chunks: ChunkedBody | None = None
+
     def begin(self) -> None:
         super().begin()
+        if self.chunked:
+            self._chunks = ChunkedBody()
         if any(isinstance(defect, _UNREAD) for defect in self.headers.defects):
             raise ProtocolError("a line among the reply's headers is none")
+
+    def read1(self, n: int = -1) -> bytes:
+        """The bytes of all chunks that have come. http.client gives one at a time, each with two lines to read."""
+        chunks = self._chunks
+        if chunks is None or self.fp is None:
+            return super().read1(n)
+        data = b""
+        while not (data or chunks.ended or chunks.damage) and (came := self.fp.read1(n)):
+            data = chunks.feed(came)
+        if not data or chunks.ended:
+            if chunks.rest:
+                self.fp.raw.owner.unasked = True  # type: ignore[attr-defined]
+            self._close_conn()  # type: ignore[attr-defined]
+            if chunks.damage:
+                raise http.client.HTTPException(chunks.damage)
+            if not chunks.last:
+                raise http.client.IncompleteRead(b"")
+        return data
 
 
 class _OnTheClock:
@@ -207,7 +235,7 @@ class _OnTheClock:
     @property
     def is_connected(self) -> bool:
         """Whether it can be used again; urllib3 asks as it takes a connection out of the pool."""
-        if isinstance(self.sock, ClockedSocket) and not self.sock.wire.let_go():
+        if isinstance(self.sock, ClockedSocket) and (not self.sock.wire.let_go() or self.sock.unasked):
             return False
         connected: bool = super().is_connected  # type: ignore[misc]
         return connected

@@ -15,6 +15,7 @@ _SNIPPET = 200
 _MAX_DEPTH = 64
 _MAX_BITS = 1024
 
+_REFUSED = object()
 _decode = msgspec.json.Decoder().decode
 
 
@@ -25,26 +26,28 @@ def decode(body: bytes, content_type: str | None = None) -> Any:
         BadResponseError: it is not JSON; the message shows the beginning and names the content type.
         ResponseTooLargeError: it is nested deeper than anything that a model answers.
     """
-    if body.startswith(_BOM):
-        body = body[len(_BOM) :]
     try:
-        value = _read(body, content_type)
+        value = _decode(body)
     except RecursionError:
         raise _too_deep() from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        value = _REFUSED
+    if value is _REFUSED:  # not above: that error would be the context of the next
+        value = _read_again(body.removeprefix(_BOM), content_type)
     # Few bodies have so many brackets at all; where to stop must not depend on how deep the caller's stack is.
     if body.count(b"[") + body.count(b"{") > _MAX_DEPTH and _is_deeper(value, _MAX_DEPTH):
         raise _too_deep()
     return value
 
 
-def _read(body: bytes, content_type: str | None) -> Any:
-    try:
-        return _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass
-    # msgspec refuses an escaped lone surrogate, which providers do send; json takes it. json also takes NaN and 1e400.
+def _read_again(body: bytes, content_type: str | None) -> Any:
+    """Read what msgspec refuses: a byte order mark, and an escaped lone surrogate, which providers do send. json also
+    takes NaN and 1e400.
+    """
     try:
         return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
+    except RecursionError:
+        raise _too_deep() from None
     except ValueError as error:
         raise BadResponseError(_not_json(body, content_type, error)) from None
 
