@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 X = TypeVar("X", bound="Exchange")
 
-_STREAM_OPTIONS = "stream_options"
+STREAM_OPTIONS = "stream_options"
 _REFUSED = re.compile(r"unknown field|Extra inputs|not permitted|unrecognized|unexpected|unsupported|not support", re.I)
 LEFT_OUT = "left out stream_options: this endpoint refuses it, so the stream may come without token counts"
 
@@ -34,10 +34,22 @@ class Call:
     Attributes:
         request: What is asked; without ``stream_options`` once the endpoint has refused them.
         attempts: Requests sent so far.
+        wire: Where the attempt under way is sent, once it is.
+        credentials: The headers that authenticate it.
+
+    Args:
+        refused: Is filled with the fields that the endpoint turns out not to know.
     """
 
     def __init__(
-        self, backend: str, route: str, request: Request, options: Options, policy: RetryPolicy, clock: Clock
+        self,
+        backend: str,
+        route: str,
+        request: Request,
+        options: Options,
+        policy: RetryPolicy,
+        clock: Clock,
+        refused: set[str],
     ) -> None:
         self.backend = backend
         self.route = route
@@ -46,6 +58,9 @@ class Call:
         self.deadline = Deadline(options.deadline, clock)
         self.clock = clock
         self.attempts = 0
+        self.wire: Exchange | None = None
+        self.credentials: Mapping[str, str] = {}
+        self._refused = refused
         self._policy = policy
         self._logged_in_again = False
         policy.budget.earn()
@@ -54,17 +69,18 @@ class Call:
     def begin_try(self) -> Deadline:
         """Another attempt begins, perhaps with a login; gives the deadline that all of them share."""
         self._tries += 1
+        self.wire, self.credentials = None, {}
         return self.deadline
 
     def sending(self, wire: X) -> X:
         """The attempt goes over ``wire``: from here on it counts as a request."""
         self.attempts += 1
+        self.wire, self.credentials = wire, wire.credentials
         return wire
 
-    def pause_after(self, error: ChatError, wire: Exchange | None) -> float | None:
+    def pause_after(self, error: ChatError) -> float | None:
         """Seconds to wait before the next attempt, or ``None`` when ``error``, now located, is to be raised."""
-        self.locate(error)
-        log_attempt(wire, self.backend, self.attempts, error)
+        self.settle(error)
         if self._left_out_stream_options(error):
             return 0.0
         return self._policy.pause(error, self._tries, self.options.max_retries, self.deadline)
@@ -99,22 +115,22 @@ class Call:
             **facts,
         )
 
-    def settle(self, wire: Exchange, error: ChatError | None) -> None:
-        """An attempt has ended: well, or in ``error``, after which there is no other."""
+    def settle(self, error: ChatError | None) -> None:
+        """An attempt has ended: well, or in ``error``."""
         if error is not None:
             self.locate(error)
-        log_attempt(wire, self.backend, self.attempts, error)
+        log_attempt(self.wire, self.backend, self.attempts, error)
 
-    def settled(self, wire: Exchange, result: ChatResult) -> ChatResult:
+    def settled(self, result: ChatResult) -> ChatResult:
         """The call has ended in ``result``."""
-        self.settle(wire, None)
+        self.settle(None)
         return result
 
     # -- streams ----------------------------------------------------------------------------------------------
 
     def reading(self, opened: Opened, wire: Exchange) -> StreamReading:
         """What reads the stream that was ``opened``."""
-        options = self.request.body.get(_STREAM_OPTIONS)
+        options = self.request.body.get(STREAM_OPTIONS)
         return StreamReading(
             self.request.api,
             opened.status,
@@ -135,19 +151,15 @@ class Call:
             headers=opened.headers,
         )
 
-    @property
-    def refused_stream_options(self) -> bool:
-        """Whether the endpoint has refused them in this call."""
-        return LEFT_OUT in self.request.warnings
-
     def _left_out_stream_options(self, error: ChatError) -> bool:
         """Whether ``error`` is the refusal of ``stream_options``, and the request now goes without them, once."""
-        if _STREAM_OPTIONS not in self.request.body or not isinstance(error, BadRequestError):
+        if STREAM_OPTIONS not in self.request.body or not isinstance(error, BadRequestError):
             return False
-        if _STREAM_OPTIONS not in error.message or not _REFUSED.search(error.message):
+        if STREAM_OPTIONS not in error.message or not _REFUSED.search(error.message):
             return False
         self._tries -= 1  # it was refused unread: no retry is spent on it
         self.request = without_stream_options(self.request)
+        self._refused.add(STREAM_OPTIONS)
         return True
 
 
@@ -156,14 +168,14 @@ def with_usage(request: Request) -> Request:
 
     Some endpoints report none without being asked (payload fact 16); the Responses API always does.
     """
-    if request.api != "chat-completions" or _STREAM_OPTIONS in request.body:
+    if request.api != "chat-completions" or STREAM_OPTIONS in request.body:
         return request
-    return msgspec.structs.replace(request, body={**request.body, _STREAM_OPTIONS: {"include_usage": True}})
+    return msgspec.structs.replace(request, body={**request.body, STREAM_OPTIONS: {"include_usage": True}})
 
 
 def without_stream_options(request: Request) -> Request:
     """``request`` for an endpoint that refuses ``stream_options``."""
-    if _STREAM_OPTIONS not in request.body:
+    if STREAM_OPTIONS not in request.body:
         return request
-    body = {name: value for name, value in request.body.items() if name != _STREAM_OPTIONS}
+    body = {name: value for name, value in request.body.items() if name != STREAM_OPTIONS}
     return msgspec.structs.replace(request, body=body, warnings=(*request.warnings, LEFT_OUT))

@@ -1,25 +1,27 @@
-"""How is one call carried? In a thread that waits or on a loop, whole or as a stream: four times the same attempts.
+"""How is one call carried? In a thread that waits or on a loop, whole or as a stream: each time by the same attempts.
 
 Each attempt gets a wire of its own. What an error means for the next attempt is the :class:`~isochat.call.Call`'s
-answer; a stream is handed out with its first attempt that opens one, and is never repeated after that.
+answer. A stream is handed out with the first attempt that opens one. An error in place of its first event counts as its
+status would, so that another attempt may follow even then; after the first event none does.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 from isochat.attempt import Opened, acarry, aopen_stream, carry, open_stream, read_result
+from isochat.backend import Backend
 from isochat.call import Call
 from isochat.connections import Connections
 from isochat.errors import ChatError
 from isochat.results import ChatResult
-from isochat.streaming.sources import PiecesInThreads, ReadInThreads
-from isochat.streaming.streams import AsyncChatStream, ChatStream
+from isochat.streaming.sources import AsyncSource, PiecesInThreads, ReadInThreads, Source
+from isochat.streaming.streams import AsyncChatStream, ChatStream, Opening
 
-if TYPE_CHECKING:
-    from isochat.transport.exchange import Exchange
+T = TypeVar("T")
+Credentials = Mapping[str, str]
 
 
 def complete(call: Call, connections: Connections) -> ChatResult:
@@ -28,21 +30,13 @@ def complete(call: Call, connections: Connections) -> ChatResult:
     Raises:
         ChatError: of the last attempt.
     """
-    while True:
-        wire: Exchange | None = None
-        credentials: Mapping[str, str] = {}
-        try:
-            backend, credentials = connections.ready(call.begin_try())
-            wire = call.sending(carrier := connections.wire(call, credentials))
-            reply = carry(backend, call.request, carrier)
-            return call.settled(wire, read_result(reply, call.request, call.meta(), wire))
-        except ChatError as error:
-            pause = call.pause_after(error, wire)
-            if pause is None:
-                if not (call.may_log_in_again(error) and connections.renew_login(credentials, call.deadline)):
-                    raise
-                continue
-        call.clock.sleep(pause)
+
+    def answer(backend: Backend, credentials: Credentials) -> ChatResult:
+        wire = call.sending(connections.wire(call, credentials))
+        reply = carry(backend, call.request, wire)
+        return call.settled(read_result(reply, call.request, call.meta(), wire))
+
+    return _tried(call, connections, answer)
 
 
 def stream(call: Call, connections: Connections) -> ChatStream:
@@ -51,76 +45,95 @@ def stream(call: Call, connections: Connections) -> ChatStream:
     Raises:
         ChatError: of the last attempt.
     """
-    while True:
-        wire: Exchange | None = None
-        credentials: Mapping[str, str] = {}
-        try:
-            backend, credentials = connections.ready(call.begin_try())
-            wire = call.sending(carrier := connections.wire(call, credentials, streaming=True))
-            opened = open_stream(backend, call.request, carrier)
-            settle = functools.partial(call.settle, wire)
-            return ChatStream(call.reading(opened, wire), opened.source, wire, call.stream_meta(opened), settle)
-        except ChatError as error:
-            pause = call.pause_after(error, wire)
-            if pause is None:
-                if not (call.may_log_in_again(error) and connections.renew_login(credentials, call.deadline)):
-                    raise
-                continue
-        call.clock.sleep(pause)
+
+    def begin(backend: Backend, credentials: Credentials) -> Opening[Source]:
+        wire = call.sending(connections.wire(call, credentials, streaming=True))
+        opened = open_stream(backend, call.request, wire)
+        return Opening(call.reading(opened, wire), opened.source, wire, call.stream_meta(opened))
+
+    def begin_again(error: ChatError) -> Opening[Source]:
+        _make_ready(call, connections, error)
+        return _tried(call, connections, begin)
+
+    return ChatStream(_tried(call, connections, begin), call.settle, begin_again)
 
 
 async def acomplete(call: Call, connections: Connections, *, native: bool) -> ChatResult:
     """As :func:`complete`, on the running loop: natively, or in a thread."""
-    while True:
-        wire: Exchange | None = None
-        credentials: Mapping[str, str] = {}
-        try:
-            backend, credentials = await connections.aready(call.begin_try())
-            if native:
-                wire = call.sending(on_loop := connections.async_wire(call, credentials))
-                reply = await acarry(backend, call.request, on_loop)
-            else:
-                wire = call.sending(carrier := connections.wire(call, credentials))
-                work = functools.partial(carry, backend, call.request, carrier)
-                reply = await connections.workers.run(work, carrier.abort)
-            return call.settled(wire, read_result(reply, call.request, call.meta(), wire))
-        except ChatError as error:
-            pause = call.pause_after(error, wire)
-            if pause is None:
-                if not (call.may_log_in_again(error) and await connections.arenew_login(credentials, call.deadline)):
-                    raise
-                continue
-        await call.clock.asleep(pause)
+
+    async def answer(backend: Backend, credentials: Credentials) -> ChatResult:
+        if native:
+            on_loop = call.sending(connections.async_wire(call, credentials))
+            return call.settled(
+                read_result(await acarry(backend, call.request, on_loop), call.request, call.meta(), on_loop)
+            )
+        wire = call.sending(connections.wire(call, credentials))
+        work = functools.partial(carry, backend, call.request, wire)
+        reply = await connections.workers.run(work, wire.abort)
+        return call.settled(read_result(reply, call.request, call.meta(), wire))
+
+    return await _atried(call, connections, answer)
 
 
 async def astream(call: Call, connections: Connections, *, native: bool) -> AsyncChatStream:
     """As :func:`stream`, on the running loop: natively, or each read in a thread."""
+
+    async def begin(backend: Backend, credentials: Credentials) -> Opening[AsyncSource]:
+        if native:
+            on_loop = call.sending(connections.async_wire(call, credentials, streaming=True))
+            opened = await aopen_stream(backend, call.request, on_loop)
+            return Opening(call.reading(opened, on_loop), opened.source, on_loop, call.stream_meta(opened))
+        wire = call.sending(connections.wire(call, credentials, streaming=True))
+        work = functools.partial(open_stream, backend, call.request, wire)
+        opened = await connections.workers.run(work, wire.abort, _leave)
+        source: Any
+        if wire.incoming is not None:
+            source = ReadInThreads(wire.incoming, wire, connections.readers)
+        else:
+            source = PiecesInThreads(opened.source, connections.readers)
+        return Opening(call.reading(opened, wire), source, wire, call.stream_meta(opened))
+
+    async def begin_again(error: ChatError) -> Opening[AsyncSource]:
+        await _amake_ready(call, connections, error)
+        return await _atried(call, connections, begin)
+
+    return AsyncChatStream(await _atried(call, connections, begin), call.settle, begin_again)
+
+
+def _tried(call: Call, connections: Connections, attempt: Callable[[Backend, Credentials], T]) -> T:
+    """What the first ``attempt`` gives that does not fail, as often as the call may be tried."""
     while True:
-        wire: Exchange | None = None
-        credentials: Mapping[str, str] = {}
+        try:
+            backend, credentials = connections.ready(call.begin_try())
+            return attempt(backend, credentials)
+        except ChatError as error:
+            _make_ready(call, connections, error)
+
+
+async def _atried(call: Call, connections: Connections, attempt: Callable[[Backend, Credentials], Awaitable[T]]) -> T:
+    while True:
         try:
             backend, credentials = await connections.aready(call.begin_try())
-            if native:
-                wire = call.sending(on_loop := connections.async_wire(call, credentials, streaming=True))
-                opened = await aopen_stream(backend, call.request, on_loop)
-                source = opened.source
-            else:
-                wire = call.sending(carrier := connections.wire(call, credentials, streaming=True))
-                work = functools.partial(open_stream, backend, call.request, carrier)
-                opened = await connections.workers.run(work, carrier.abort, _leave)
-                if carrier.incoming is not None:
-                    source = ReadInThreads(carrier.incoming, carrier, connections.readers)
-                else:
-                    source = PiecesInThreads(opened.source, connections.readers)
-            settle = functools.partial(call.settle, wire)
-            return AsyncChatStream(call.reading(opened, wire), source, wire, call.stream_meta(opened), settle)
+            return await attempt(backend, credentials)
         except ChatError as error:
-            pause = call.pause_after(error, wire)
-            if pause is None:
-                if not (call.may_log_in_again(error) and await connections.arenew_login(credentials, call.deadline)):
-                    raise
-                continue
+            await _amake_ready(call, connections, error)
+
+
+def _make_ready(call: Call, connections: Connections, error: ChatError) -> None:
+    """Let pass, or do, what must be before the next attempt; raises ``error`` where there is to be none."""
+    pause = call.pause_after(error)
+    if pause is not None:
+        call.clock.sleep(pause)
+    elif not (call.may_log_in_again(error) and connections.renew_login(call.credentials, call.deadline)):
+        raise error
+
+
+async def _amake_ready(call: Call, connections: Connections, error: ChatError) -> None:
+    pause = call.pause_after(error)
+    if pause is not None:
         await call.clock.asleep(pause)
+    elif not (call.may_log_in_again(error) and await connections.arenew_login(call.credentials, call.deadline)):
+        raise error
 
 
 def _leave(opened: Opened | None) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from isochat import calling, plugins
 from isochat.backend import Backend, Capabilities
-from isochat.call import Call, with_usage, without_stream_options
+from isochat.call import STREAM_OPTIONS, Call, with_usage, without_stream_options
 from isochat.config.settings import BY_NAME, Settings, resolve
 from isochat.connections import Connections
 from isochat.errors import ConfigurationError, InvalidInputError, UnsupportedParameterError
@@ -144,7 +144,7 @@ class Client:
         self._policy = RetryPolicy(settings["retry_after_execution"], retry_budget or RetryBudget())
         self._clock: Clock = SystemClock()
         self._closed = False
-        self._refuses_stream_options = False
+        self._refused: set[str] = set()  # fields that the endpoint does not know
         self._connections = Connections(settings, self._backend_class, self._route)
 
     @property
@@ -194,8 +194,6 @@ class Client:
         except BaseException as error:
             without_locals(error)
             raise
-        finally:
-            self._refuses_stream_options |= call.refused_stream_options
 
     @overload
     async def achat(
@@ -227,8 +225,6 @@ class Client:
         except BaseException as error:
             without_locals(error)
             raise
-        finally:
-            self._refuses_stream_options |= call.refused_stream_options
 
     def close(self) -> None:
         """Give the connections back. A closed client refuses further calls."""
@@ -280,11 +276,11 @@ class Client:
             self._settings["on_unsupported"],
             self._served_model,
         )
-        if stream and self._refuses_stream_options:
+        if stream and STREAM_OPTIONS in self._refused:
             request = without_stream_options(request)
         elif stream and not usage_unwanted:
             request = with_usage(request)
-        return Call(self._backend_class.name, self._route, request, options, self._policy, self._clock)
+        return Call(self._backend_class.name, self._route, request, options, self._policy, self._clock, self._refused)
 
     def _endpoint(self) -> str:
         endpoint: str | None = self._settings["endpoint"]

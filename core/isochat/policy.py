@@ -18,7 +18,6 @@ from isochat.transport.deadline import Deadline
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 8.0
 _LONGEST_RETRY_AFTER = 60.0
-_AFTER_EXECUTION = frozenset({500, 504})
 
 
 class RetryBudget:
@@ -94,8 +93,7 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     def _may_repeat(self, error: ChatError) -> bool:
         if error.retryable:
             return True
-        if not self.retry_after_execution or not error.may_have_executed:
-            return False
-        if isinstance(error, StatusError):
-            return error.status_code in _AFTER_EXECUTION
-        return isinstance(error, TransportError)
+        # Of statuses those are 500 and 504, also of an error under 200 that counts as one.
+        return (
+            self.retry_after_execution and error.may_have_executed and isinstance(error, StatusError | TransportError)
+        )

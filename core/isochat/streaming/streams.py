@@ -6,12 +6,12 @@ connection is released at once when the stream ends, fails, is closed, is left b
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
 
 import msgspec
 
-from isochat.errors import BadResponseError, ChatError, StreamTruncatedError, cleaned
+from isochat.errors import BadResponseError, ChatError, StatusError, StreamTruncatedError, cleaned
 from isochat.redaction import without_locals
 from isochat.results import ChatResult, Meta
 from isochat.streaming.chunks import ChatChunk
@@ -28,20 +28,31 @@ S = TypeVar("S", Source, AsyncSource)
 _LINGER = 0.25
 
 
+class Opening(NamedTuple, Generic[S]):
+    """What an attempt has opened: the stream's bytes, who reads them, and what its head says of the call."""
+
+    reading: StreamReading
+    source: S
+    wire: Exchange
+    meta: Meta
+
+
 class _Stream(Generic[S]):
     """What both kinds share: all but the waiting."""
 
-    def __init__(
-        self, reading: StreamReading, source: S, wire: Exchange, meta: Meta, settle: Callable[[ChatError | None], None]
-    ) -> None:
-        self._reading = reading
-        self._source: S = source
-        self._wire = wire
-        self._meta = meta
+    def __init__(self, opening: Opening[S], settle: Callable[[ChatError | None], None]) -> None:
+        self._adopt(opening)
         self._settle = settle
         self._ended = False
+        self._refused: StatusError | None = None
         self._error: ChatError | None = None
         self._result: ChatResult | None = None
+
+    def _adopt(self, opening: Opening[S]) -> None:
+        self._reading = opening.reading
+        self._source: S = opening.source
+        self._wire = opening.wire
+        self._meta = opening.meta
 
     @property
     def meta(self) -> Meta:
@@ -103,6 +114,9 @@ class _Stream(Generic[S]):
     def _guard(self, work: Callable[[Any], None], argument: Any) -> None:
         try:
             work(argument)
+        except StatusError as error:  # in place of the first event: perhaps another attempt does better
+            self._refused = error.with_traceback(None)
+            self._source.close()
         except ChatError as error:
             self._fail(error.with_traceback(None))  # what its frames hold is the server's, who may echo a token
         except BaseException:
@@ -112,11 +126,11 @@ class _Stream(Generic[S]):
     def _broke(self, error: ChatError) -> None:
         """Reading broke off: that ends the stream, well or badly."""
         self._guard(self._reading.broken, error)
-        if not self._ended:
+        if not self._ended and self._refused is None:
             self._wire.failure = None  # the answer is complete
             self._over()
 
-    def _fail(self, error: ChatError) -> None:
+    def _fail(self, error: ChatError, *, settled: bool = False) -> None:
         # Chunks that came before the failure are handed out first.
         if self._error is None:
             self._finish()
@@ -125,10 +139,11 @@ class _Stream(Generic[S]):
             self._error = cleaned(error, self._wire.redactor.clean)
             if error.partial is not None:
                 error.partial = msgspec.structs.replace(error.partial, meta=self.meta)
-            self._settle(error)
+            if not settled:
+                self._settle(error)
 
     def _over(self) -> None:
-        if not self._ended:
+        if not self._ended and self._refused is None:
             self._wire.mark("end")
             self._finish()
             self._settle(None)
@@ -140,7 +155,15 @@ class _Stream(Generic[S]):
             self._over()
         self._wire.idle = min(self._wire.idle, _LINGER)
         self._wait()
-        return not self._ended
+        return not self._ended and self._refused is None
+
+    def _begun_again(self, opening: Opening[S]) -> None:
+        """Another attempt has opened a stream."""
+        if self._ended:  # closed meanwhile
+            opening.source.close()
+        else:
+            self._adopt(opening)
+            self._wait()
 
     def _whole(self) -> ChatResult:
         if self._error is not None:
@@ -169,19 +192,27 @@ class ChatStream(_Stream[Source], Iterator[ChatChunk]):
     _waiting = False
     _left = False
 
+    def __init__(
+        self,
+        opening: Opening[Source],
+        settle: Callable[[ChatError | None], None],
+        begin_again: Callable[[ChatError], Opening[Source]],
+    ) -> None:
+        super().__init__(opening, settle)
+        self._begin_again = begin_again
+
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> ChatChunk:
-        chunks = self._reading.chunks
-        if not chunks:
+        if not self._reading.chunks:
             if not self._ended:
                 self._pull()
-            if not chunks:
+            if not self._reading.chunks:
                 if self._error is not None:
                     raise without_locals(self._error)
                 raise StopIteration
-        return chunks.popleft()
+        return self._reading.chunks.popleft()
 
     def result(self) -> ChatResult:
         """Read the rest and give the whole answer, the same as a plain call's.
@@ -215,9 +246,12 @@ class ChatStream(_Stream[Source], Iterator[ChatChunk]):
         """Read until there is a chunk, or the end."""
         self._wait()
         while not self._ended and not self._reading.chunks:
+            if self._refused is not None:
+                self._try_again(self._refused)
+                continue
             if self._reading.done:
                 self._leave_after_done()
-                return
+                continue
             try:
                 piece = self._read()
             except ChatError as error:
@@ -225,7 +259,7 @@ class ChatStream(_Stream[Source], Iterator[ChatChunk]):
                     self._close()
                 else:
                     self._broke(error)
-                return
+                continue
             except BaseException:
                 self._close()
                 raise
@@ -233,6 +267,21 @@ class ChatStream(_Stream[Source], Iterator[ChatChunk]):
                 self._close()
             else:
                 self._take(piece)
+
+    def _try_again(self, error: StatusError) -> None:
+        self._refused = None
+        self._waiting = True
+        try:
+            self._begun_again(self._begin_again(error))
+        except ChatError as failed:
+            self._fail(failed.with_traceback(None), settled=True)
+        except BaseException:
+            self._close()
+            raise
+        finally:
+            self._waiting = False
+        if self._left:
+            self._close()
 
     def _read(self) -> Any:
         self._waiting = True
@@ -258,19 +307,27 @@ class AsyncChatStream(_Stream[AsyncSource], AsyncIterator[ChatChunk]):
     Raises as :class:`ChatStream` does. Cancellation passes as it is and closes the connection.
     """
 
+    def __init__(
+        self,
+        opening: Opening[AsyncSource],
+        settle: Callable[[ChatError | None], None],
+        begin_again: Callable[[ChatError], Awaitable[Opening[AsyncSource]]],
+    ) -> None:
+        super().__init__(opening, settle)
+        self._begin_again = begin_again
+
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> ChatChunk:
-        chunks = self._reading.chunks
-        if not chunks:
+        if not self._reading.chunks:
             if not self._ended:
                 await self._pull()
-            if not chunks:
+            if not self._reading.chunks:
                 if self._error is not None:
                     raise without_locals(self._error)
                 raise StopAsyncIteration
-        return chunks.popleft()
+        return self._reading.chunks.popleft()
 
     async def result(self) -> ChatResult:
         """As :meth:`ChatStream.result`."""
@@ -293,18 +350,31 @@ class AsyncChatStream(_Stream[AsyncSource], AsyncIterator[ChatChunk]):
     async def _pull(self) -> None:
         self._wait()
         while not self._ended and not self._reading.chunks:
+            if self._refused is not None:
+                await self._try_again(self._refused)
+                continue
             if self._reading.done:
                 await self._leave_after_done()
-                return
+                continue
             try:
                 piece = await self._source.read1()
             except ChatError as error:
                 self._broke(error)
-                return
+                continue
             except BaseException:
                 self._close()
                 raise
             self._take(piece)
+
+    async def _try_again(self, error: StatusError) -> None:
+        self._refused = None
+        try:
+            self._begun_again(await self._begin_again(error))
+        except ChatError as failed:
+            self._fail(failed.with_traceback(None), settled=True)
+        except BaseException:
+            self._close()
+            raise
 
     async def _leave_after_done(self) -> None:
         if not self._end_after_done():

@@ -6,7 +6,7 @@ import asyncio
 import math
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from isochat.transport.decompression import BodyCounter
 
@@ -148,7 +148,7 @@ class AsyncIncomingReply:
                 self._raw.content.set_exception(self.wire.out_of_time())
 
 
-def _ring(reply: weakref.ref[AsyncIncomingReply]) -> None:
+def _ring(reply: weakref.ref[Any]) -> None:
     """Not the reply itself: one that is forgotten has to be collected."""
     held = reply()
     if held is not None:
