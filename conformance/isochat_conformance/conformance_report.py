@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from isochat_conformance.case import Case
 from isochat_conformance.engine import Outcome
+from isochat_conformance.fault_bench import FaultOutcome
 from isochat_conformance.loss_list import Loss, LossList, Misreading, loss_list
 from isochat_conformance.modes import MODES, Mode
 
@@ -19,18 +19,75 @@ from isochat_conformance.modes import MODES, Mode
 _NAMED = 12
 
 
-def print_report(console: Console, backend: str, cases: Mapping[str, Case], outcomes: Sequence[Outcome]) -> None:
+class Asked(Protocol):
+    """What was asked: a case of the suite, or a fault."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def doc(self) -> str: ...
+
+    @property
+    def modes(self) -> tuple[Mode, ...]: ...
+
+
+class Judged(Protocol):
+    """What one of them showed in one mode."""
+
+    @property
+    def case(self) -> str: ...
+
+    @property
+    def mode(self) -> Mode: ...
+
+    @property
+    def passed(self) -> bool: ...
+
+    @property
+    def carried(self) -> bool: ...
+
+    @property
+    def findings(self) -> Sequence[str]: ...
+
+    @property
+    def not_applicable(self) -> str | None: ...
+
+    @property
+    def seconds(self) -> float: ...
+
+
+J = TypeVar("J", bound=Judged)
+
+
+def print_report(console: Console, backend: str, asked: Mapping[str, Asked], outcomes: Sequence[Outcome]) -> None:
     """Print what the cases showed: failures first, then what the client loses, last the verdict."""
+    _print_failures(console, asked, outcomes)
+    _print_losses(console, loss_list(outcomes))
+    _print_rest(console, backend, "cases", outcomes)
+
+
+def print_fault_report(
+    console: Console, backend: str, asked: Mapping[str, Asked], outcomes: Sequence[FaultOutcome]
+) -> None:
+    """Print what the faults showed: failures first, last the verdict."""
+    _print_failures(console, asked, outcomes)
+    _print_rest(console, backend, "faults", outcomes)
+
+
+def _print_failures(console: Console, asked: Mapping[str, Asked], outcomes: Sequence[Judged]) -> None:
     failures: dict[tuple[str, tuple[str, ...]], list[Mode]] = {}
     for outcome in outcomes:
         if not outcome.passed:
-            failures.setdefault((outcome.case, outcome.findings), []).append(outcome.mode)
+            failures.setdefault((outcome.case, tuple(outcome.findings)), []).append(outcome.mode)
     for (case, findings), modes in failures.items():
-        _print_failure(console, cases[case], findings, modes)
-    _print_losses(console, loss_list(outcomes))
-    _print_not_applicable(console, outcomes)
+        _print_failure(console, asked[case], findings, modes)
+
+
+def _print_rest(console: Console, backend: str, what: str, outcomes: Sequence[Judged]) -> None:
+    _print_not_applicable(console, what, outcomes)
     _print_modes(console, outcomes)
-    console.print(_verdict(backend, outcomes))
+    console.print(_verdict(backend, what, outcomes))
 
 
 def as_json_document(backend: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -38,22 +95,43 @@ def as_json_document(backend: str, outcomes: Sequence[Outcome]) -> dict[str, Any
     return {
         "backend": backend,
         "api": outcomes[0].api if outcomes else None,
-        **msgspec.to_builtins(_counted(outcomes)),
-        "modes": {mode: msgspec.to_builtins(_counted(of_mode)) for mode, of_mode in _by_mode(outcomes).items()},
+        **_counts_document(outcomes),
         "cases": [
             {
-                "id": outcome.case,
-                "mode": outcome.mode,
-                "passed": outcome.passed,
+                **_document(outcome),
                 "carried": outcome.carried,
-                "not_applicable": outcome.not_applicable,
                 "client_call": outcome.client_call or None,
-                "findings": list(outcome.findings),
-                "seconds": round(outcome.seconds, 4),
             }
             for outcome in outcomes
         ],
         "losses": msgspec.to_builtins(loss_list(outcomes)),
+    }
+
+
+def as_fault_document(backend: str, outcomes: Sequence[FaultOutcome]) -> dict[str, Any]:
+    """The same of the fault table."""
+    return {
+        "backend": backend,
+        **_counts_document(outcomes),
+        "faults": [
+            {**_document(outcome), "said": outcome.said or None, "requests": outcome.requests} for outcome in outcomes
+        ],
+    }
+
+
+def _counts_document(outcomes: Sequence[Judged]) -> dict[str, Any]:
+    modes = {mode: msgspec.to_builtins(_counted(of_mode)) for mode, of_mode in _by_mode(outcomes).items()}
+    return {**msgspec.to_builtins(_counted(outcomes)), "modes": modes}
+
+
+def _document(outcome: Judged) -> dict[str, Any]:
+    return {
+        "id": outcome.case,
+        "mode": outcome.mode,
+        "passed": outcome.passed,
+        "not_applicable": outcome.not_applicable,
+        "findings": list(outcome.findings),
+        "seconds": round(outcome.seconds, 4),
     }
 
 
@@ -66,7 +144,7 @@ class _Counts(msgspec.Struct, frozen=True):
     not_applicable: int
 
 
-def _counted(outcomes: Sequence[Outcome]) -> _Counts:
+def _counted(outcomes: Sequence[Judged]) -> _Counts:
     asked = [outcome for outcome in outcomes if outcome.not_applicable is None]
     return _Counts(
         passed=sum(outcome.passed for outcome in asked),
@@ -76,14 +154,12 @@ def _counted(outcomes: Sequence[Outcome]) -> _Counts:
     )
 
 
-def _by_mode(outcomes: Sequence[Outcome]) -> dict[Mode, list[Outcome]]:
-    by_mode: dict[Mode, list[Outcome]] = {
-        mode: [outcome for outcome in outcomes if outcome.mode == mode] for mode in MODES
-    }
+def _by_mode(outcomes: Sequence[J]) -> dict[Mode, list[J]]:
+    by_mode: dict[Mode, list[J]] = {mode: [outcome for outcome in outcomes if outcome.mode == mode] for mode in MODES}
     return {mode: of_mode for mode, of_mode in by_mode.items() if of_mode}
 
 
-def _print_failure(console: Console, case: Case, findings: Sequence[str], modes: Sequence[Mode]) -> None:
+def _print_failure(console: Console, case: Asked, findings: Sequence[str], modes: Sequence[Mode]) -> None:
     where = "" if tuple(modes) == case.modes else f"  in {', '.join(modes)}"
     console.print(Text.assemble(("FAIL ", "bold red"), (case.id, "bold"), (where, "red")))
     _print_indented(console, Text(case.doc, style="dim"), 5)
@@ -92,11 +168,11 @@ def _print_failure(console: Console, case: Case, findings: Sequence[str], modes:
     console.print()
 
 
-def _print_not_applicable(console: Console, outcomes: Sequence[Outcome]) -> None:
+def _print_not_applicable(console: Console, what: str, outcomes: Sequence[Judged]) -> None:
     reasons = [outcome.not_applicable for outcome in outcomes if outcome.not_applicable is not None]
     for reason in dict.fromkeys(reasons):
         of_reason = list(dict.fromkeys(outcome.case for outcome in outcomes if outcome.not_applicable == reason))
-        console.print(Text.assemble((f"Not applicable, {len(of_reason)} cases", "bold"), f": {reason}"))
+        console.print(Text.assemble((f"Not applicable, {len(of_reason)} {what}", "bold"), f": {reason}"))
         left_out = len(of_reason) - _NAMED if console.is_terminal else 0
         named = ", ".join(of_reason[:_NAMED] if left_out > 0 else of_reason)
         more = f" and {left_out} more (--json names them)" if left_out > 0 else ""
@@ -105,7 +181,7 @@ def _print_not_applicable(console: Console, outcomes: Sequence[Outcome]) -> None
         console.print()
 
 
-def _print_modes(console: Console, outcomes: Sequence[Outcome]) -> None:
+def _print_modes(console: Console, outcomes: Sequence[Judged]) -> None:
     """A line for each mode, its numbers under one another."""
     rows = [("mode", *_Counts.__struct_fields__)]
     for mode, of_mode in _by_mode(outcomes).items():
@@ -152,17 +228,18 @@ def _misreading(misreading: Misreading) -> Text:
     return Text.assemble((misreading.case, "cyan"), f"  {misreading.what}")
 
 
-def _verdict(backend: str, outcomes: Sequence[Outcome]) -> Text:
+def _verdict(backend: str, noun: str, outcomes: Sequence[Judged]) -> Text:
     asked = {outcome.case for outcome in outcomes if outcome.not_applicable is None}
     aside = {outcome.case for outcome in outcomes if outcome.not_applicable is not None}
     failed = {outcome.case for outcome in outcomes if not outcome.passed}
     seconds = sum(outcome.seconds for outcome in outcomes)
     modes = len(_by_mode(outcomes))
-    what = f"{len(asked)} cases in {modes} mode{'s' * (modes != 1)}, {seconds:.1f} s"
+    aim = "its path" if noun == "cases" else "it"
+    what = f"{len(asked)} {noun} in {modes} mode{'s' * (modes != 1)}, {seconds:.1f} s"
     if any(not outcome.carried and outcome.case in asked for outcome in outcomes):
         what += "; refused are those that its API or the backend cannot carry, before a byte was sent"
     if aside:
-        what += f"; {len(aside)} further cases are not applicable to its path"
+        what += f"; {len(aside)} further {noun} are not applicable to {aim}"
     if failed:
         return Text.assemble((f"{backend} fails {len(failed)}", "bold red"), f" of {what}")
     return Text.assemble((f"{backend} conforms", "bold green"), f": {what}")

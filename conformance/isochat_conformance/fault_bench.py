@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +21,7 @@ import msgspec
 from isochat import plugins
 from isochat.backend import Backend
 from isochat.client import Client
+from isochat.request import Api
 from isochat_conformance.asking import without_warnings
 from isochat_conformance.fault_bytes import Texts
 from isochat_conformance.fault_call import SkippingClock, ask_in_thread, ask_on_loop, environment, filled
@@ -56,6 +57,21 @@ class FaultOutcome(msgspec.Struct, frozen=True, kw_only=True):
     requests: int = 0
     seconds: float = 0.0
 
+    @property
+    def case(self) -> str:
+        """The row's id, as a case of the suite has it."""
+        return self.fault
+
+    @property
+    def passed(self) -> bool:
+        """Whether the row holds, or does not concern the backend."""
+        return not self.findings
+
+    @property
+    def carried(self) -> bool:
+        """Whether the row was put to it: no fault is refused."""
+        return True
+
 
 class FaultBench:
     """Where faults are put to backends, as a context manager."""
@@ -71,8 +87,13 @@ class FaultBench:
     def __exit__(self, *exc_info: object) -> None:
         self._folder.cleanup()
 
-    def run(self, backend: str | type[Backend], fault: Fault) -> list[FaultOutcome]:
+    def run(
+        self, backend: str | type[Backend], fault: Fault, modes: Sequence[Mode] | None = None
+    ) -> list[FaultOutcome]:
         """Put ``fault`` to ``backend`` in each of its modes, at the same time where they do not disturb each other.
+
+        Args:
+            modes: In these alone.
 
         Raises:
             ConfigurationError: there is no such backend, it does not load, or its client is not installed.
@@ -81,8 +102,9 @@ class FaultBench:
         kind = _loaded(backend)
         # Environment variables are the whole process's.
         workers = 1 if fault.client.environ else len(fault.modes)
+        asked = [mode for mode in fault.modes if modes is None or mode in modes]
         with ThreadPoolExecutor(workers) as pool:
-            return list(pool.map(lambda mode: self.run_in(mode, kind, fault), fault.modes))
+            return list(pool.map(lambda mode: self.run_in(mode, kind, fault), asked))
 
     def run_in(self, mode: Mode, kind: type[Backend], fault: Fault) -> FaultOutcome:
         """Put ``fault`` to a backend's class in one mode."""
@@ -91,7 +113,8 @@ class FaultBench:
             return FaultOutcome(fault=fault.id, backend=kind.name, mode=mode, not_applicable=reason)
         started = time.monotonic()
         came, findings = Came(mode=mode), []
-        with self._servers(fault, kind, mode) as (server, proxy, other):
+        asked: Asked = "stream" if is_streamed(mode) else "call"
+        with self.servers(fault, kind.capabilities.api, asked) as (server, proxy, other):
             asking = threading.Thread(target=self._ask, args=(came, kind, fault, server, proxy, other), daemon=True)
             asking.start()
             asking.join(_LONGEST)
@@ -117,12 +140,12 @@ class FaultBench:
     # -- servers ----------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _servers(self, fault: Fault, kind: type[Backend], mode: Mode) -> Iterator[tuple[FaultServer, ...]]:
-        asked: Asked = "stream" if is_streamed(mode) else "call"
+    def servers(self, fault: Fault, api: Api, asked: Asked) -> Iterator[tuple[FaultServer, FaultServer, FaultServer]]:
+        """The server of ``fault``, its proxy, and another one that nobody should ask; closed afterwards."""
         places = {"token": TOKEN}
 
         def texts(url: str) -> Texts:
-            return Texts(kind.capabilities.api, asked, {"url": url, **places})
+            return Texts(api, asked, {"url": url, **places})
 
         scheme = "https" if fault.client.https or fault.speaks_tls else "http"
         with FaultServer(((),), texts) as other:
@@ -132,14 +155,16 @@ class FaultBench:
                 with FaultServer(fault.server, texts, self._context, scheme) as server:
                     yield server, proxy, other
 
-    def _context(self, certificate: Certificate) -> Any:
-        return self._the_authority().context(certificate)
-
-    def _the_authority(self) -> Authority:
+    @property
+    def authority(self) -> Authority:
+        """Who has signed the servers' certificates; made when it is first needed."""
         with self._lock:
             if self._authority is None:
                 self._authority = Authority(Path(self._folder.name))
             return self._authority
+
+    def _context(self, certificate: Certificate) -> Any:
+        return self.authority.context(certificate)
 
     # -- the client -------------------------------------------------------------------------------------------
 
@@ -176,7 +201,7 @@ class FaultBench:
             timeout=settings.timeout,
             max_connections=settings.max_connections,
             retry_after_execution=settings.retry_after_execution,
-            ca_bundle=self._the_authority().bundle if trusted else None,
+            ca_bundle=self.authority.bundle if trusted else None,
             trust_env=bool(settings.environ),
         )
 

@@ -183,7 +183,6 @@ class Fault(_Data, frozen=True, kw_only=True):
         proxy: The same of a proxy that the environment names.
         not_applicable: By API, why it cannot be put to a backend that speaks it.
         departs: Why the verdict is not the catalogue's.
-        bare: Where the bare clients' outcomes are found (``faults/shared/bare_clients.json``).
     """
 
     id: str
@@ -196,7 +195,6 @@ class Fault(_Data, frozen=True, kw_only=True):
     expect: Verdict
     not_applicable: dict[Api, str] = {}
     departs: str | None = None
-    bare: str | None = None
 
     @property
     def modes(self) -> tuple[Mode, ...]:

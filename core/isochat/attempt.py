@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
 from isochat.backend import Backend, Reply, StreamReply
 from isochat.errors import BadResponseError, ChatError, PluginError, TransportError, cleaned
+from isochat.foreign_code import (
+    blamed,
+    check_reply,
+    check_stream,
+    is_its_exit,
+    own_copy,
+    said,
+    translated,
+)
 from isochat.request import Request
 from isochat.results import NOTHING, ChatResult, Meta, Once
 from isochat.status_errors import error_under_200, status_error
@@ -32,26 +41,16 @@ def carry(backend: Backend, request: Request, wire: Wire) -> Reply | Mapping[str
     Raises:
         ChatError: whatever kept it from succeeding, with the client's own exception as ``__cause__``.
     """
-    reply: Reply | Mapping[str, Any] | None = None
-    raised: Exception | None = None
-    wire.mark("client")
-    try:
-        reply = backend.complete(request, wire)
-    except Exception as error:
-        raised = error
-    return _replied(backend, wire, reply, raised)
+    with _Asking(backend, wire) as asking:
+        asking.reply = backend.complete(own_copy(backend, request), wire)
+    return _replied(backend, wire, asking.reply, asking.raised)
 
 
 async def acarry(backend: Backend, request: Request, wire: AsyncWire) -> Reply | Mapping[str, Any]:
     """As :func:`carry`, on the event loop."""
-    reply: Reply | Mapping[str, Any] | None = None
-    raised: Exception | None = None
-    wire.mark("client")
-    try:
-        reply = await backend.acomplete(request, wire)
-    except Exception as error:
-        raised = error
-    return _replied(backend, wire, reply, raised)
+    with _Asking(backend, wire) as asking:
+        asking.reply = await backend.acomplete(own_copy(backend, request), wire)
+    return _replied(backend, wire, asking.reply, asking.raised)
 
 
 def open_stream(backend: Backend, request: Request, wire: Wire) -> Opened:
@@ -60,34 +59,44 @@ def open_stream(backend: Backend, request: Request, wire: Wire) -> Opened:
     Raises:
         ChatError: as :func:`carry`.
     """
-    reply: StreamReply | Reply | None = None
-    raised: Exception | None = None
-    wire.mark("client")
-    try:
-        reply = backend.stream(request, wire)
-    except Exception as error:
-        raised = error
-    except BaseException:
-        if wire.incoming is not None:
-            wire.incoming.close()
-        raise
-    return _opened(backend, wire, reply, raised)
+    with _Asking(backend, wire) as asking:
+        asking.reply = backend.stream(own_copy(backend, request), wire)
+    return _opened(backend, wire, asking.reply, asking.raised)
 
 
 async def aopen_stream(backend: Backend, request: Request, wire: AsyncWire) -> Opened:
     """As :func:`open_stream`, on the event loop."""
-    reply: StreamReply | Reply | None = None
-    raised: Exception | None = None
-    wire.mark("client")
-    try:
-        reply = await backend.astream(request, wire)
-    except Exception as error:
-        raised = error
-    except BaseException:
-        if wire.incoming is not None:
-            wire.incoming.close()
-        raise
-    return _opened(backend, wire, reply, raised)
+    with _Asking(backend, wire) as asking:
+        asking.reply = await backend.astream(own_copy(backend, request), wire)
+    return _opened(backend, wire, asking.reply, asking.raised)
+
+
+class _Asking:
+    """While the backend asks: what it returned, or what it or its client raised.
+
+    Cancellation, an interrupt and the host's own exit pass.
+    """
+
+    __slots__ = ("_backend", "_wire", "raised", "reply")
+
+    def __init__(self, backend: Backend, wire: Exchange) -> None:
+        self._backend = backend
+        self._wire = wire
+        self.reply: Any = None
+        self.raised: Exception | None = None
+
+    def __enter__(self) -> Self:
+        self._wire.mark("client")
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
+        if isinstance(error, Exception):
+            self.raised = error
+        elif isinstance(error, SystemExit) and is_its_exit(self._backend, error):
+            self.raised = blamed(self._backend, "would end the interpreter", error)
+        elif error is not None and self._wire.incoming is not None:
+            self._wire.incoming.close()
+        return self.raised is not None
 
 
 class Opened(msgspec.Struct, frozen=True, eq=False):
@@ -116,6 +125,7 @@ def _opened(backend: Backend, wire: Exchange, reply: StreamReply | Reply | None,
             f"backend {backend.name!r} asked for a stream and opened none",
             remedy="Report this to the backend's author: stream() goes over the wire, or returns a StreamReply",
         )
+    check_stream(backend, reply)
     wire.mark("returned")
     if reply.status >= 400:
         raise status_error(reply.status, lower_headers(reply.headers), b"")
@@ -135,7 +145,7 @@ def _replied(backend: Backend, wire: Exchange, reply: Any, raised: Exception | N
     if wire.body is None:
         if raised is not None:
             raise _unsent(backend, raised) from (None if isinstance(raised, ChatError) else raised)
-        handed = _checked(backend, reply)
+        handed = check_reply(backend, reply)
         if isinstance(handed, Reply) and handed.status >= 400:
             # A backend with a transport of its own: what it hands over is all there is.
             body = wire.redactor.clean_bytes(handed.body)
@@ -149,7 +159,7 @@ def _replied(backend: Backend, wire: Exchange, reply: Any, raised: Exception | N
     if raised is not None:
         # The client could not read a reply that the service calls a success; isochat reads it all the same.
         return _unread(backend, wire, raised)
-    return _checked(backend, reply)
+    return check_reply(backend, reply)
 
 
 def read_result(reply: Reply | Mapping[str, Any], request: Request, meta: Meta, wire: Exchange) -> ChatResult:
@@ -161,7 +171,15 @@ def read_result(reply: Reply | Mapping[str, Any], request: Request, meta: Meta, 
     """
     if not isinstance(reply, Reply):
         meta = msgspec.structs.replace(meta, client_call=wire.client_call, _raw=reply, _native=Once(None, reply))
-        return read_reply(reply, request.api, meta)
+        try:
+            return read_reply(reply, request.api, meta)
+        except ChatError:
+            raise
+        except Exception as error:  # of a mapping that is none
+            raise PluginError(
+                f"backend {meta.backend!r} returned a mapping that cannot be read: {said(error)}",
+                remedy="Report this to the backend's author",
+            ) from error
     try:
         return _read(reply, request, meta)
     except ChatError:
@@ -227,29 +245,17 @@ def _unread(backend: Backend, wire: Exchange, raised: Exception) -> Reply:
     )
 
 
-def _checked(backend: Backend, reply: Any) -> Reply | Mapping[str, Any]:
-    if isinstance(reply, Reply | Mapping):
-        return reply
-    raise PluginError(
-        f"backend {backend.name!r} returned {type(reply).__name__}; expected a Reply or a chat completion",
-        remedy="Report this to the backend's author",
-    )
-
-
 def _unsent(backend: Backend, error: Exception) -> ChatError:
     if isinstance(error, ChatError):
         return error
-    translated = backend.translate_error(error)
-    if translated is None and backend.capabilities.own_transport:
+    known = translated(backend, error)
+    if known is None and backend.capabilities.own_transport:
         # Nothing is known of how far its request came.
         return TransportError(
-            f"backend {backend.name!r} failed: {type(error).__name__}: {error}",
+            f"backend {backend.name!r} failed: {said(error)}",
             remedy="Report this to the backend's author: translate_error() should say what it means",
         )
-    return translated or PluginError(
-        f"backend {backend.name!r} failed before anything was sent: {type(error).__name__}: {error}",
-        remedy="Report this with the versions of isochat and the client",
-    )
+    return known or blamed(backend, "failed before anything was sent", error)
 
 
 def lower_headers(headers: list[tuple[str, str]]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from isochat.call import STREAM_OPTIONS, Call, with_usage, without_stream_option
 from isochat.config.settings import BY_NAME, Settings, resolve
 from isochat.connections import Connections
 from isochat.errors import ConfigurationError, InvalidInputError, UnsupportedParameterError
+from isochat.foreign_code import check_class
 from isochat.messages import Messages
 from isochat.parameters import UNSET, ChatParams
 from isochat.policy import RetryBudget, RetryPolicy
@@ -114,7 +115,7 @@ class Client:
         settings = resolve(arguments, target=target, config_file=config_file, options=backend_options)
         self._settings: Settings = settings
         if isinstance(backend, type) and issubclass(backend, Backend):
-            self._backend_class = backend
+            self._backend_class = check_class(backend, f"the backend class {backend.__qualname__}")
         elif backend is None or isinstance(backend, str):
             self._backend_class = plugins.load_backend(settings["backend"] or _DEFAULT_BACKEND)
         else:

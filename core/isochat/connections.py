@@ -14,7 +14,8 @@ from isochat.backend import Backend, Setup
 from isochat.call import Call
 from isochat.config.credentials import Credentials, UnifiedConfig, find_credentials
 from isochat.config.settings import Settings
-from isochat.errors import ConfigurationError
+from isochat.errors import ChatError, ConfigurationError
+from isochat.foreign_code import blamed, is_its_exit
 from isochat.routes import PATHS
 from isochat.text_safety import check_headers
 from isochat.transport.deadline import Deadline
@@ -120,24 +121,37 @@ class Connections:
         return self._open_workers()[1]
 
     def close(self) -> None:
-        """Give everything back."""
-        self._close_blocking()
+        """Give everything back.
+
+        Raises:
+            PluginError: the backend fails to close; all else is closed.
+        """
         if self._async_pools is not None:
             self._async_pools.close()
+        self._close_blocking()
 
     async def aclose(self) -> None:
         """As :meth:`close`, and wait until the connections of the running loop are closed."""
-        self._close_blocking()
         if self._async_pools is not None:
             await self._async_pools.aclose()
+        self._close_blocking()
 
     def _close_blocking(self) -> None:
-        if self._backend is not None:
-            self._backend.close()
         if self._pools is not None:
             self._pools.close()
         for workers in self._workers or ():
             workers.close()
+        if self._backend is not None:
+            self._close_backend(self._backend)
+
+    def _close_backend(self, backend: Backend) -> None:
+        # Last of all, so that nothing is left open by a backend that fails to close.
+        try:
+            backend.close()
+        except (Exception, SystemExit) as error:
+            if isinstance(error, SystemExit) and not is_its_exit(backend, error):
+                raise
+            raise blamed(backend, "does not close", error) from error
 
     def _options(self, call: Call, credentials: Mapping[str, str]) -> dict[str, Any]:
         return {
@@ -192,6 +206,12 @@ class Connections:
             return self._backend_class(setup)
         except ImportError as error:
             raise plugins.not_installed(self._backend_class.name, error) from error
+        except ChatError:
+            raise
+        except (Exception, SystemExit) as error:
+            if isinstance(error, SystemExit) and not is_its_exit(self._backend_class, error):
+                raise
+            raise blamed(self._backend_class, "cannot be made", error) from error
 
 
 def _merged(headers: Mapping[str, str], over: Mapping[str, str]) -> Mapping[str, str]:

@@ -11,6 +11,9 @@ import difflib
 import functools
 import importlib.metadata
 import re
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +23,7 @@ import pluggy
 from isochat import hookspecs
 from isochat.backend import Backend, Capabilities
 from isochat.errors import BackendNotFoundError, BackendNotInstalledError, PluginError
+from isochat.foreign_code import check_class, said, shown
 
 BACKENDS = "isochat.backends"
 COMMANDS = "isochat.commands"
@@ -32,7 +36,7 @@ class BackendInfo(msgspec.Struct, frozen=True, kw_only=True):
         installed: Whether every distribution that its extra names is installed.
         install: The line that installs what is missing.
         capabilities: Known after :func:`backends` with ``load=True``.
-        problem: Why loading failed, with ``load=True``.
+        problem: Why it cannot be used, as far as metadata say; with ``load=True`` also why loading failed.
     """
 
     name: str
@@ -47,24 +51,50 @@ def backends(*, load: bool = False) -> dict[str, BackendInfo]:
     """The backends of all installed distributions, by name, in the order of their names.
 
     Reads metadata alone. ``load=True`` also imports each backend's module (never its client) and asks it for its
-    capabilities; one that is broken has its reason in ``problem``.
+    capabilities; one that is broken, or has not loaded after five seconds, has its reason in ``problem``.
     """
     found: dict[str, BackendInfo] = {}
     for name in sorted({entry.name for entry in _entry_points(BACKENDS)}):
-        entry = next(iter(_entry_points(BACKENDS, name)))
-        info = BackendInfo(
+        entries = _owners_first(_entry_points(BACKENDS, name))
+        found[name] = BackendInfo(
             name=name,
-            distribution=_distribution(entry),
-            installed=not _missing(entry),
-            install=install_line(entry),
+            distribution=_distribution(entries[0]),
+            installed=not _missing(entries[0]),
+            install=install_line(entries[0]),
+            problem=str(_claimed_twice(name, entries) or "") or None,
         )
-        if load:
-            try:
-                info = msgspec.structs.replace(info, capabilities=load_backend(name).capabilities)
-            except PluginError as error:
-                info = msgspec.structs.replace(info, problem=str(error))
-        found[name] = info
+    if load:
+        loading = {name: _Loading(name) for name, info in found.items() if info.problem is None}
+        until = time.monotonic() + _PATIENCE
+        for name, one in loading.items():
+            found[name] = msgspec.structs.replace(found[name], **one.outcome(until))
     return found
+
+
+class _Loading:
+    """One backend's module being loaded, beside the others: one that hangs holds nobody up."""
+
+    def __init__(self, name: str) -> None:
+        self._kind: type[Backend] | None = None
+        self._problem = f"has not loaded after {_PATIENCE:g} s"
+        self._over = threading.Event()
+        threading.Thread(target=self._load, args=(name,), name=f"isochat-load-{name}", daemon=True).start()
+
+    def _load(self, name: str) -> None:
+        try:
+            self._kind = load_backend(name)
+        except BaseException as error:  # an interrupt that the module itself raises, too
+            self._problem = str(error) if isinstance(error, PluginError) else said(error)
+        finally:
+            self._over.set()
+
+    def outcome(self, until: float) -> dict[str, Any]:
+        """Capabilities or problem, at the monotonic time ``until`` at the latest."""
+        self._over.wait(max(0.0, until - time.monotonic()))
+        return {"problem": self._problem} if self._kind is None else {"capabilities": self._kind.capabilities}
+
+
+_PATIENCE = 5.0
 
 
 @functools.lru_cache(maxsize=64)
@@ -78,28 +108,30 @@ def load_backend(name: str) -> type[Backend]:
     entry = _one_entry_point(name)
     where = f"backend {name!r} of distribution {_distribution(entry)!r}"
     try:
-        module = entry.load()
-        backend = _ask(module)
-    except Exception as error:
-        raise PluginError(
-            f"{where} does not load: {type(error).__name__}: {error}", remedy="Repair or uninstall that distribution"
-        ) from error
+        backend = check_class(_manager_of(entry.load()).hook.isochat_backend(), where)
+    except (KeyboardInterrupt, PluginError):
+        raise
     except SystemExit as error:
         raise PluginError(f"{where} ended the interpreter while loading", remedy="Uninstall it") from error
-    if not (isinstance(backend, type) and issubclass(backend, Backend)):
-        raise PluginError(f"{where} gives {backend!r} where a Backend class is expected")
-    if getattr(backend, "name", None) != name or not isinstance(getattr(backend, "capabilities", None), Capabilities):
+    except BaseException as error:
         raise PluginError(
-            f"{where} gives a class that calls itself {getattr(backend, 'name', None)!r}",
-            remedy="name must equal the entry point's name, capabilities must be a Capabilities",
+            f"{where} does not load: {said(error)}", remedy="Repair or uninstall that distribution"
+        ) from error
+    if backend.name != name:
+        raise PluginError(
+            f"{where} gives a class that calls itself {shown(backend.name)}",
+            remedy="name must equal the entry point's name",
         )
     return backend
 
 
 def backends_with_option(option: str) -> list[str]:
-    """Names of the backends whose clients take the argument ``option``; one that does not load is passed over."""
+    """Names of the built-in backends whose clients take the argument ``option``.
+
+    Others are not loaded for that: whoever makes a mistake with one backend has not asked for another's code.
+    """
     found = []
-    for name in sorted({entry.name for entry in _entry_points(BACKENDS)}):
+    for name in sorted({entry.name for entry in _entry_points(BACKENDS) if _is_ours(entry)}):
         with contextlib.suppress(PluginError):
             if option in load_backend(name).options:
                 found.append(name)
@@ -121,15 +153,24 @@ def install_line(entry: importlib.metadata.EntryPoint) -> str:
     return f"pip install '{_distribution(entry)}[{extras}]'" if extras else f"pip install {_distribution(entry)}"
 
 
-def command_plugins() -> list[tuple[str, pluggy.PluginManager | Exception]]:
-    """The plugins of the command line: each with a hook caller of its own, or the reason why it does not load."""
-    loaded: list[tuple[str, pluggy.PluginManager | Exception]] = []
-    for entry in sorted(_entry_points(COMMANDS), key=lambda e: e.name):
+def command_plugins(wanted: str | None = None) -> Iterator[tuple[str, pluggy.PluginManager | PluginError]]:
+    """The plugins of the command line, one after the other: each with a hook caller of its own, or why it has none.
+
+    isochat's own come first, so that nobody can take their place. They are loaded as they are asked for.
+
+    Args:
+        wanted: The command that is looked for; a plugin of its name comes before others of the same distribution.
+    """
+    for entry in sorted(_entry_points(COMMANDS), key=lambda e: (not _is_ours(e), e.name != wanted, e.name)):
+        where = f"command plugin {entry.name!r} of distribution {_distribution(entry)!r}"
+        gives: pluggy.PluginManager | PluginError
         try:
-            loaded.append((entry.name, _manager_of(entry.load())))
-        except Exception as error:
-            loaded.append((entry.name, error))
-    return loaded
+            gives = _manager_of(entry.load())
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            gives = PluginError(f"the {where} does not load: {said(error)}")
+        yield where, gives
 
 
 def _one_entry_point(name: str) -> importlib.metadata.EntryPoint:
@@ -141,17 +182,20 @@ def _one_entry_point(name: str) -> importlib.metadata.EntryPoint:
             f"there is no backend {name!r}",
             remedy=(f"Did you mean {close[0]!r}? " if close else "") + f"Installed are: {', '.join(known)}",
         )
-    owners = sorted({_distribution(entry) for entry in entries})
-    if len(owners) > 1 or len({entry.value for entry in entries}) > 1:
-        raise PluginError(
-            f"backend {name!r} is claimed by {len(entries)} plugins of {' and '.join(owners)}",
-            remedy="Uninstall one of them",
-        )
+    twice = _claimed_twice(name, entries)
+    if twice is not None:
+        raise twice
     return entries[0]
 
 
-def _ask(module: ModuleType) -> Any:
-    return _manager_of(module).hook.isochat_backend()
+def _claimed_twice(name: str, entries: Sequence[importlib.metadata.EntryPoint]) -> PluginError | None:
+    owners = sorted({_distribution(entry) for entry in entries})
+    if len(owners) <= 1 and len({entry.value for entry in entries}) <= 1:
+        return None
+    return PluginError(
+        f"backend {name!r} is claimed by {len(entries)} plugins of {' and '.join(owners)}",
+        remedy="Uninstall one of them",
+    )
 
 
 def _manager_of(module: ModuleType) -> pluggy.PluginManager:
@@ -168,8 +212,23 @@ def _entry_points(group: str, name: str | None = None) -> importlib.metadata.Ent
     return found if name is None else found.select(name=name)
 
 
+def _owners_first(entries: Iterable[importlib.metadata.EntryPoint]) -> list[importlib.metadata.EntryPoint]:
+    return sorted(entries, key=lambda entry: not _is_ours(entry))
+
+
+def _is_ours(entry: importlib.metadata.EntryPoint) -> bool:
+    return _distribution(entry) == _OURS
+
+
+_OURS = "isochat"
+
+
 def _distribution(entry: importlib.metadata.EntryPoint) -> str:
-    return entry.dist.name if entry.dist else "unknown"
+    try:
+        name: str | None = entry.dist.name if entry.dist else None
+    except Exception:  # its metadata cannot be read
+        name = None
+    return name or "unknown"
 
 
 def _extras(entry: importlib.metadata.EntryPoint) -> list[str]:
@@ -182,7 +241,7 @@ def _missing(entry: importlib.metadata.EntryPoint) -> list[str]:
     """The distributions that the entry point's extras require and that are not installed."""
     missing = []
     extras = _extras(entry)
-    for requirement in (entry.dist.requires if entry.dist else None) or ():
+    for requirement in _requirements(entry):
         name, _, marker = requirement.partition(";")
         extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)['\"]", marker)
         if extra is None or extra[1] not in extras:
@@ -191,6 +250,13 @@ def _missing(entry: importlib.metadata.EntryPoint) -> list[str]:
         if project is not None and not _is_installed(project[0]):
             missing.append(project[0])
     return missing
+
+
+def _requirements(entry: importlib.metadata.EntryPoint) -> Sequence[str]:
+    try:
+        return (entry.dist.requires if entry.dist else None) or ()
+    except Exception:  # its metadata cannot be read
+        return ()
 
 
 def _is_installed(distribution: str) -> bool:

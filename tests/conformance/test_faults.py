@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
 from isochat_conformance import FaultConformance
-
-pytestmark = pytest.mark.long
 
 
 class TestRest(FaultConformance):

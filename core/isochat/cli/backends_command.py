@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 
@@ -17,7 +18,8 @@ from isochat import plugins
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def backends(as_json: bool) -> None:
     """List the installed backends."""
-    found = plugins.backends(load=True)
+    with contextlib.redirect_stdout(sys.stderr):  # what modules print while they load is no part of the list
+        found = plugins.backends(load=True)
     if as_json:
         click.echo(json.dumps([msgspec.to_builtins(info) for info in found.values()]))
         return

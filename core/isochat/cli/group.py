@@ -5,14 +5,18 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
+import pluggy
 
 from isochat.cli import exits
 from isochat.cli.backends_command import backends
 from isochat.cli.chat_command import chat
 from isochat.cli.config_command import config
+from isochat.errors import PluginError
+from isochat.foreign_code import said, shown
 from isochat.plugins import command_plugins
 from isochat.version import __version__
 
@@ -24,13 +28,16 @@ class _ReaderLeftError(Exception):
 class Commands(click.Group):
     """The command group; commands of plugins are looked up when they are first needed."""
 
-    _found: dict[str, click.Command] | None = None
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._found: dict[str, click.Command] = {}
+        self._to_load: Iterator[tuple[str, pluggy.PluginManager | PluginError]] | None = None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*self.commands, *self._of_plugins()})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return self.commands.get(cmd_name) or self._of_plugins().get(cmd_name)
+        return self.commands.get(cmd_name) or self._of_plugins(cmd_name).get(cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -38,16 +45,34 @@ class Commands(click.Group):
         except BrokenPipeError as error:
             raise _ReaderLeftError from error
 
-    def _of_plugins(self) -> dict[str, click.Command]:
-        if self._found is None:
-            self._found = {}
-            for name, plugin in command_plugins():
-                if isinstance(plugin, Exception):
-                    click.echo(f"isochat: the command plugin {name!r} does not load: {plugin}", err=True)
-                    continue
-                for commands in plugin.hook.isochat_commands():
-                    self._found.update({command.name: command for command in commands})
+    def _of_plugins(self, wanted: str | None = None) -> dict[str, click.Command]:
+        """The commands of plugins; only those loaded that come before the one that is ``wanted``."""
+        if self._to_load is None:
+            self._to_load = command_plugins(wanted)
+        for where, plugin in self._to_load:
+            for command in _commands_of(where, plugin):
+                if command.name:
+                    self._found.setdefault(command.name, command)
+            if wanted in self._found:
+                break
         return self._found
+
+
+def _commands_of(where: str, plugin: pluggy.PluginManager | PluginError) -> list[click.Command]:
+    """The commands of a plugin; one that has none says why on stderr, and harms no other command."""
+    if isinstance(plugin, PluginError):
+        click.echo(f"isochat: {plugin.message}", err=True)
+        return []
+    try:
+        told = [command for commands in plugin.hook.isochat_commands() for command in commands]
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        click.echo(f"isochat: the {where} does not say its commands: {said(error)}", err=True)
+        return []
+    for wrong in (command for command in told if not isinstance(command, click.Command)):
+        click.echo(f"isochat: the {where} gives {shown(wrong)}, which is no command", err=True)
+    return [command for command in told if isinstance(command, click.Command)]
 
 
 @click.group(cls=Commands, epilog=exits.EXPLAINED, context_settings={"help_option_names": ["-h", "--help"]})

@@ -11,7 +11,7 @@ import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from isochat.errors import ChatError
+from isochat.errors import ChatError, PluginError
 
 if TYPE_CHECKING:
     from isochat.transport.reply import IncomingReply
@@ -116,7 +116,7 @@ class Pieces:
     def read1(self) -> Piece:
         try:
             for piece in self._iterator:
-                if piece != b"":
+                if _is_piece(piece):
                     return piece
         except ChatError:
             raise
@@ -152,7 +152,7 @@ class AsyncPieces:
         try:
             if self._iterator is not None:
                 async for piece in self._iterator:
-                    if piece != b"":
+                    if _is_piece(piece):
                         return piece
         except ChatError:
             raise
@@ -162,3 +162,13 @@ class AsyncPieces:
 
     def close(self) -> None:
         self._iterator = None
+
+
+def _is_piece(piece: Any) -> bool:
+    """Whether there is something in ``piece``; raises PluginError where it is none."""
+    if not isinstance(piece, bytes | Mapping):
+        raise PluginError(
+            f"the backend's stream has a piece of {type(piece).__name__}; expected bytes or mappings",
+            remedy="Report this to the backend's author",
+        )
+    return piece != b""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -66,8 +67,9 @@ class Exchange:
         self.deadline = deadline
         self.streaming = streaming
         self.idle = idle
-        self.credentials = credentials or {}
-        self.own_headers = headers or {}
+        # Read-only: they are the client's, and a backend may not change those of later calls.
+        self.credentials: Mapping[str, str] = MappingProxyType(credentials or {})
+        self.own_headers: Mapping[str, str] = MappingProxyType(headers or {})
         self.product = product
         self.redactor = redactor or Redactor(())
         self.limits = limits

@@ -1,0 +1,153 @@
+"""What harm can a plugin do to whoever did not ask for it? All of them are installed at once, and asked for in turn.
+
+They are distributions in a folder of their own, as an installer leaves them; whatever runs with them is another
+process.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hostile_plugins import HOSTILE, PRELUDE
+
+import isochat
+
+BUILT_IN = {"rest", "openai-chat", "openai-responses", "mlflow", "databricks-sdk"}
+ROWS = "kept-connection-serves-again,status-401-echo,status-429-then-answered,json-html,stream-reset,stream-pings"
+HERE = Path(__file__).parent
+
+
+def distribution(folder: Path, name: str, entry_points: str, metadata: str | None = None) -> None:
+    """Lay a distribution's metadata into ``folder``, as an installer leaves them."""
+    info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
+    info.mkdir()
+    if metadata != "none":
+        (info / "METADATA").write_text(metadata or f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(entry_points)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all of them are installed."""
+    folder = tmp_path_factory.mktemp("hostile")
+    for name, hostile in HOSTILE.items():
+        module = f"hostile_{name.replace('-', '_')}"
+        (folder / f"{module}.py").write_text(f"NAME = {name!r}{PRELUDE}\n{hostile.text}\n")
+        distribution(folder, f"dist-{name}", f"[isochat.backends]\n{name} = {module}\n")
+    (folder / "usurper.py").write_text(f"NAME = 'twin'{PRELUDE}\ngiven(Whole)\n")
+    for number in (1, 2):
+        distribution(folder, f"dist-twin-{number}", f"[isochat.backends]\ntwin = usurper{':x' * (number - 1)}\n")
+    distribution(folder, "dist-nameless", "[isochat.backends]\nnameless = usurper\n", "Metadata-Version: 2.1\n")
+    distribution(folder, "dist-without-metadata", "[isochat.backends]\nbare = usurper\n", "none")
+    distribution(folder, "dist-odd-entry", "[isochat.backends]\nodd = not a module at all !\n")
+    # Commands: one that hangs when it is loaded, one that ends the process, one that would take another's place.
+    (folder / "slow_command.py").write_text("import threading\nthreading.Event().wait()\n")
+    (folder / "ending_command.py").write_text("raise SystemExit(9)\n")
+    distribution(folder, "dist-slow-command", "[isochat.commands]\nzz-slow = slow_command\n")
+    distribution(folder, "dist-ending-command", "[isochat.commands]\naa-ending = ending_command\n")
+    return folder
+
+
+def run(folder: Path, *command: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, env=environment, timeout=timeout, check=False
+    )
+
+
+@functools.cache
+def told(folder: Path) -> dict[str, Any]:
+    """What asking.py found out."""
+    cases = folder / "cases.json"
+    cases.write_text(json.dumps({name: hostile.stream for name, hostile in HOSTILE.items()}))
+    done = run(folder, str(HERE / "asking.py"), str(cases), ROWS)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_whoever_asks_for_it_is_told_what_is_wrong_with_it(name: str, folder: Path) -> None:
+    hostile, said = HOSTILE[name], told(folder)["said"][name]
+    kind, _, words = said.partition(": ")
+
+    assert kind == (hostile.error or "answer"), said
+    assert hostile.says in words
+    assert len(said) < 1500
+    if hostile.error == "PluginError":
+        assert name in words
+
+
+def test_the_others_keep_their_rows(folder: Path) -> None:
+    found = told(folder)
+
+    assert found["findings"] == []
+    assert found["rows"] > 5 * len(ROWS.split(","))
+
+
+def test_nobody_s_key_but_the_caller_s_went_out(folder: Path) -> None:
+    assert told(folder)["sent"] > 5
+    assert told(folder)["foreign"] == []
+
+
+def test_they_are_listed_from_metadata_alone(folder: Path) -> None:
+    code = "import isochat, json; print(json.dumps({n: b.problem for n, b in isochat.backends().items()}))"
+    listed = json.loads(run(folder, "-c", code).stdout)
+
+    assert set(listed) >= BUILT_IN | set(HOSTILE) | {"nameless", "bare", "odd"}
+    assert {name for name, problem in listed.items() if problem} == {"twin"}
+    assert "dist-twin-1 and dist-twin-2" in listed["twin"]
+
+
+def test_the_command_lists_what_each_is_worth(folder: Path) -> None:
+    done = run(folder, "-m", "isochat", "backends", "--json")
+    assert done.returncode == 0, done.stderr
+    problems = {info["name"]: info["problem"] for info in json.loads(done.stdout)}
+
+    assert [name for name in BUILT_IN if problems[name]] == []
+    assert "has not loaded after" in problems["import-hangs"]
+    assert "KeyboardInterrupt" in problems["import-interrupts"]
+    assert "odd" in problems["odd"]
+    assert problems["prints"] is None
+
+
+def test_a_command_plugin_holds_up_no_other_command(folder: Path) -> None:
+    done = run(folder, "-m", "isochat", "conformance", "--help")
+
+    assert done.returncode == 0, done.stderr
+    assert "--faults" in done.stdout
+
+
+def test_a_class_that_is_handed_over_is_checked_too() -> None:
+    class Claims(isochat.Backend):
+        name = "claims"
+        capabilities = isochat.Capabilities(api="chat-completions", streaming=True)
+
+        def complete(self, request: Any, wire: Any) -> dict[str, Any]:
+            return {}
+
+    with pytest.raises(isochat.PluginError, match=r"Claims claims in its capabilities what it lacks: stream\(\)"):
+        isochat.Client(Claims, endpoint="e", host="http://127.0.0.1:9", token="t")
+
+
+def test_the_host_s_own_exit_passes(folder: Path) -> None:
+    code = (
+        "import isochat, signal, sys, os\n"
+        "class Mine(isochat.Backend):\n"
+        "    name = 'mine'\n"
+        "    capabilities = isochat.Capabilities(api='chat-completions')\n"
+        "    def complete(self, request, wire):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        return {}\n"
+        "Mine.__module__ = 'somebody.elses'\n"
+        "signal.signal(signal.SIGTERM, lambda *a: sys.exit(5))\n"
+        "isochat.Client(Mine, endpoint='e', host='http://127.0.0.1:9', token='t').chat('Hi')\n"
+    )
+    assert run(folder, "-c", code).returncode == 5
