@@ -270,8 +270,8 @@ def prepare() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--row", action="append", help="only this row; nothing is written")
-    parser.add_argument("--client", action="append", choices=CLIENTS, help="only this client; nothing is written")
+    parser.add_argument("--row", action="append", help="only this row; the others stay as they were measured")
+    parser.add_argument("--client", action="append", choices=CLIENTS, help="only this client; likewise")
     parser.add_argument("--at-once", type=int, default=4)
     options = parser.parse_args()
     prepare()
@@ -284,19 +284,19 @@ def main() -> None:
     ]
     with ThreadPoolExecutor(options.at_once) as pool:
         said = list(pool.map(lambda run: in_a_process(*run), runs))
-    outcomes: dict[str, dict[str, dict[str, str]]] = {}
+    known = json.loads(WRITTEN.read_text(encoding="utf-8"))["outcomes"] if options.row or options.client else {}
+    outcomes = {fault.id: known.get(fault.id, {}) for fault in load_faults()}
+    for client, fault, asked in runs:
+        outcomes[fault.id].setdefault(client, {}).pop(asked, None)
     for (client, fault, asked), words in zip(runs, said, strict=True):
-        outcomes.setdefault(fault.id, {}).setdefault(client, {})[asked] = words
-    if options.row or options.client:
-        json.dump(outcomes, sys.stdout, indent=1, ensure_ascii=False)
-        return
+        outcomes[fault.id][client][asked] = words
+        print(f"{fault.id}, {client}, {asked}: {words}")
     clients = {client: f"{name} {version(name)}" for client, name in DISTRIBUTIONS.items()}
-    lines = ",\n".join(
-        f"    {json.dumps(row)}: {json.dumps(of_row, ensure_ascii=False)}" for row, of_row in outcomes.items()
-    )
-    WRITTEN.write_text(
-        f'{{\n  "clients": {json.dumps(clients)},\n  "outcomes": {{\n{lines}\n  }}\n}}\n', encoding="utf-8"
-    )
+    rows = [
+        f"    {json.dumps(row)}: {json.dumps(of_row, ensure_ascii=False)}" for row, of_row in outcomes.items() if of_row
+    ]
+    lines = ["{", f'  "clients": {json.dumps(clients)},', '  "outcomes": {', ",\n".join(rows), "  }", "}", ""]
+    WRITTEN.write_text("\n".join(lines), encoding="utf-8")
 
 
 if __name__ == "__main__":
