@@ -219,6 +219,6 @@ def test_the_same_request_is_sent_on_each_attempt(backend: str, answering: Any) 
     ],
 )
 def test_reading_retry_after(value: Any, date: Any, expected: Any) -> None:
-    from isochat.status_errors import read_retry_after
+    from isochat.wire_format.retry_after import read_retry_after
 
     assert read_retry_after(value, date) == expected

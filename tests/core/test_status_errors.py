@@ -38,7 +38,11 @@ def under_200(body: Any) -> isochat.StatusError | None:
         ({"error": "invalid_client", "error_code": "X", "message": LONG}, "X", LONG),
         ({"error": {"message": LONG, "code": "c"}, "message": "outer"}, "c", LONG),
         ({"error_code": "BAD_REQUEST", "message": LONG}, "BAD_REQUEST", LONG),
-        ({"detail": [{"msg": LONG}]}, None, json.dumps([{"msg": LONG}])),
+        ({"detail": [{"msg": LONG}]}, None, LONG),
+        ({"detail": [{"loc": ["body", "input", 0], "msg": "a"}, {"loc": [], "msg": "b"}]}, None, "body.input.0: a; b"),
+        ({"detail": [{"message": LONG}]}, None, LONG),
+        ({"detail": {"where": "body"}}, None, '{"where": "body"}'),
+        ({"error_code": "X", "message": "a\n  b\n"}, "X", "a b"),
         ([{"error": {"code": 400, "message": LONG, "status": "INVALID_ARGUMENT"}}], "400", LONG),
         ([LONG], None, LONG),
         ({"error_code": "X", "message": json.dumps([{"error": {"code": 400, "message": LONG}}])}, "400", LONG),
@@ -49,6 +53,50 @@ def test_the_fuller_words_are_quoted(body: Any, code: str | None, message: str) 
     error = refused(body)
 
     assert (error.code, error.message.partition(": ")[2]) == (code, message)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096",
+        "The number of tokens in the prompt exceeds the maximum allowed",
+        "Prompt exceeds max length",
+        "The decoder prompt (length 10127) is longer than the maximum model length of 8192.",
+        "The input (61709 tokens) is longer than the model's context length (40960 tokens).",
+        "the request exceeds the available context size, try increasing it",
+        "Your request exceeded model token limit: 131072 (requested: 140000)",
+        "Please reduce the length of the messages or completion.",
+        "Input tokens exceed the configured limit of 272000 tokens.",
+        "invalid params, context window exceeds limit",
+    ],
+)
+def test_an_overflow_in_the_words_of_any_server_is_one(words: str) -> None:
+    assert type(refused({"error_code": "BAD_REQUEST", "message": words})) is isochat.ContextLengthExceededError
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "max_tokens (10000) cannot exceed 8192. Please reduce the length of max output tokens generated.",
+        'Bad request: json: unknown field "context_window"',
+        "Request body too large",
+    ],
+)
+def test_other_lengths_are_no_overflow(words: str) -> None:
+    assert type(refused({"error_code": "BAD_REQUEST", "message": words})) is isochat.BadRequestError
+
+
+def test_a_guardrail_is_quoted_by_what_it_took_offence_at() -> None:
+    flagged = {"flagged": True, "categories": {"hate": False, "violent-crimes": True}, "pii_detection": True}
+    account = {"usage": {}, "input_guardrail": [flagged], "finishReason": "input_guardrail_triggered"}
+
+    error = refused({"error_code": "BAD_REQUEST", "message": json.dumps(account)})
+
+    assert (type(error), error.code) == (isochat.ContentFilteredError, "input_guardrail_triggered")
+    assert error.message.endswith(": input_guardrail_triggered: violent-crimes, personal data")
+    assert "category" not in error.message
+    assert error.body is not None
+    assert "usage" in error.body
 
 
 @pytest.mark.parametrize(

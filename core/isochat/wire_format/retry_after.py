@@ -1,0 +1,36 @@
+"""How long does a ``Retry-After`` header ask to wait?"""
+
+from __future__ import annotations
+
+import math
+import re
+from email.utils import parsedate_to_datetime
+
+
+def read_retry_after(value: str | None, date: str | None) -> float | None:
+    """Seconds to wait by a ``Retry-After`` header (RFC 9110 10.2.3), or ``None`` if it says nothing usable.
+
+    A date is measured against the server's own ``Date``, so that no clock of ours matters. Of several headers, joined
+    with commas as they are, the longest wait holds.
+    """
+    if value is None:
+        return None
+    waits = [_wait(part.strip(), date) for part in re.split(r",(?!\s*\d\d[ -][A-Za-z])", value)]
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def _wait(value: str, date: str | None) -> float | None:
+    try:
+        if value.isascii() and value.replace(".", "", 1).isdigit():
+            seconds = float(value)
+            return seconds if math.isfinite(seconds) else None
+        then = parsedate_to_datetime(value)
+        now = parsedate_to_datetime(date) if date else None
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    if now is None:
+        return None
+    try:
+        return max(0.0, (then - now).total_seconds())
+    except TypeError:  # one of the two has no zone
+        return None
