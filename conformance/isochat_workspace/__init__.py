@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .endpoints import Endpoint
     from .http_reply import HttpReply, ServiceError
     from .models import Model, Prompt, Tool
+    from .oidc import ServicePrincipal
     from .pieces import FinishPiece, Piece, ReasoningPiece, TextPiece, ToolCallPiece
     from .proxy import Proxy
     from .records import RecordedRequest
@@ -52,6 +53,7 @@ __all__ = [
     "Responder",
     "Scripted",
     "ServiceError",
+    "ServicePrincipal",
     "SmolLM2",
     "StreamReply",
     "TextPiece",
@@ -72,6 +74,7 @@ _NAMES = {
     "endpoints": "Endpoint",
     "http_reply": "HttpReply ServiceError",
     "models": "Model Prompt Tool",
+    "oidc": "ServicePrincipal",
     "pieces": "FinishPiece Piece ReasoningPiece TextPiece ToolCallPiece",
     "proxy": "Proxy",
     "records": "RecordedRequest",

@@ -11,7 +11,9 @@ from typing import Any
 from isochat.errors import ConfigurationError
 
 from .endpoints import Endpoint
+from .gateway import GatewayState
 from .model_table import AnyModel, make_model
+from .oidc import ServicePrincipal
 from .strict_table import check_keys, read_table, read_toml
 
 _ENDPOINT_KEYS = (
@@ -28,6 +30,8 @@ class Declaration:
     token: str | None = None
     host: str | None = None
     port: int | None = None
+    gateway: GatewayState = "on"
+    service_principal: ServicePrincipal | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ class _Top:
     token: str | None = None
     host: str | None = None
     port: int | None = None
+    gateway: GatewayState = "on"
+    service_principal: ServicePrincipal | None = None
 
 
 def read_declaration(path: str | os.PathLike[str]) -> Declaration:
@@ -51,7 +57,7 @@ def read_declaration(path: str | os.PathLike[str]) -> Declaration:
     data = read_toml(file)
     top = read_table(_Top, data, str(file))
     endpoints = None if top.endpoints is None else _Endpoints(file).read(top.endpoints)
-    return Declaration(endpoints, top.token, top.host, top.port)
+    return Declaration(endpoints, top.token, top.host, top.port, top.gateway, top.service_principal)
 
 
 def declared_endpoints(lines: Sequence[str]) -> tuple[Endpoint, ...]:

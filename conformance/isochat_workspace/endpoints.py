@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+import difflib
+from collections.abc import Collection, Mapping
+from typing import Any, Literal
 
 from .dials import Failures, Latency, RateLimit
 from .dressings import DRESSINGS, Dressing, DressName, StreamUsage
 from .models import Dialect, Model
+from .refusals import NAMES
 from .reply_source import ReplySource
+
+API_TYPES: Mapping[Dialect, str] = {
+    "chat": "mlflow/v1/chat/completions",
+    "responses": "mlflow/v1/responses",
+}
+"""What the gateway calls an API, as `serving-endpoints:foundation-models` advertises it."""
+
+_NATIVE_API_TYPES: Mapping[str, Mapping[Dialect, str]] = {
+    "gpt": {"chat": "openai/v1/chat/completions", "responses": "openai/v1/responses"},
+}
+"""By family, the APIs of its provider that the gateway passes through (Codex probe 2026-07-28)."""
+
+Permission = Literal["CAN_MANAGE", "CAN_QUERY", "CAN_VIEW", "NONE"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,6 +46,10 @@ class Endpoint:
     `json: unknown field "..."`. Endpoints for custom and external models have been seen to refuse
     `stream_options` so (continuedev/continue#12936, anomalyco/opencode#4698).
 
+    `accept` and `refuse` are names of rows of `refusals.py` that shall not hold here, or hold here too.
+    `max_output_tokens` is the largest `max_tokens` that is not refused. `permission` is what the caller may do;
+    "NONE": not even see it.
+
     `rate_limit`, `latency` and `failures` are the dials of `dials.py`, for tests of what a client does then.
     """
 
@@ -44,6 +63,10 @@ class Endpoint:
     task: str = "llm/v1/chat"
     stream_usage: StreamUsage | None = None
     unknown_fields: tuple[str, ...] = ()
+    accept: tuple[str, ...] = ()
+    refuse: tuple[str, ...] = ()
+    max_output_tokens: int | None = None
+    permission: Permission = "CAN_QUERY"
     rate_limit: RateLimit | None = None
     latency: Latency = dataclasses.field(default_factory=Latency)
     failures: Failures | None = None
@@ -51,6 +74,10 @@ class Endpoint:
     def __post_init__(self) -> None:
         if self.dress == "agent-like" and not self.task.startswith("agent/"):
             raise ValueError(f"an agent-like endpoint has a task like agent/v1/responses, not {self.task!r}")
+        for name in (*self.accept, *self.refuse):
+            if name not in NAMES:
+                nearest = ", ".join(difflib.get_close_matches(name, NAMES, n=1)) or ", ".join(NAMES)
+                raise ValueError(f"no refusal is called {name!r}; there is {nearest}")
 
     @property
     def dressing(self) -> Dressing:
@@ -81,6 +108,11 @@ class Endpoint:
     def invocations_dialect(self) -> Dialect:
         """What the `/invocations` path takes. The endpoint's task says it, never the look of a body."""
         return "responses" if self.task.endswith("/responses") else "chat"
+
+    def api_types(self, spoken: Collection[Dialect]) -> list[str]:
+        """The gateway's words for the APIs among `spoken`."""
+        native = _NATIVE_API_TYPES.get(self.refused_as, {}) if "responses" in spoken else {}
+        return [API_TYPES[one] for one in sorted(spoken)] + [native[one] for one in sorted(spoken) if one in native]
 
     @property
     def model_service(self) -> str:
@@ -159,5 +191,23 @@ def describe(endpoint: Endpoint) -> Mapping[str, Any]:
         "capabilities": {"function_calling": True},
         "creation_timestamp": 0,
         "last_updated_timestamp": 0,
-        "permission_level": "CAN_QUERY",
+        "permission_level": endpoint.permission,
+    }
+
+
+def describe_foundation_model(endpoint: Endpoint) -> Mapping[str, Any]:
+    """An endpoint as `serving-endpoints:foundation-models` shows it, with what it advertises to the gateway.
+
+    Source: databricks/unity-gateway#53 and other probes of 2026; the path is in no documentation.
+    """
+    model = {
+        "name": endpoint.model_service,
+        "display_name": endpoint.name.removeprefix("databricks-"),
+        "api_types": endpoint.api_types(endpoint.speaks),
+        "ai_gateway_v2_supported": True,
+    }
+    return {
+        "name": endpoint.name,
+        "state": {"ready": "READY", "config_update": "NOT_UPDATING"},
+        "config": {"served_entities": [{"name": endpoint.served_name, "foundation_model": model}]},
     }

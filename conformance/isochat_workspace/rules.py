@@ -70,7 +70,6 @@ class When:
         last = asked[-1] if asked else None
         parts = [self.contains] if isinstance(self.contains, str) else self.contains or []
         offered = {tool.name for tool in prompt.tools}
-        forced = prompt.forced_tool
         checks = (
             self.text is None or last == self.text,
             all(last is not None and part in last for part in parts),
@@ -80,7 +79,7 @@ class When:
             self.last_role is None or [message.get("role") for message in prompt.messages[-1:]] == [self.last_role],
             self.turn is None or len(asked) == self.turn,
             offered.issuperset(self.tools) if isinstance(self.tools, list) else self.tools in (None, bool(offered)),
-            self.forced_tool is None or (forced is not None and forced.name == self.forced_tool),
+            self.forced_tool is None or [tool.name for tool in prompt.must_call] == [self.forced_tool],
             self.endpoint in (None, prompt.endpoint),
             self.api in (None, prompt.dialect),
             self.stream in (None, prompt.body.get("stream") is True),

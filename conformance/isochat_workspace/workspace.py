@@ -16,8 +16,10 @@ from isochat.errors import ConfigurationError
 
 from .declaration import read_declaration
 from .endpoints import Endpoint, default_endpoints
+from .gateway import GatewayState
 from .model_table import AnyModel, make_model
 from .models import Model
+from .oidc import ServicePrincipal, TokenIssuer
 from .records import RecordedRequest, RequestLog
 from .responder import Responder
 from .scripted import Scripted
@@ -39,6 +41,9 @@ class Workspace:
         token: the token it accepts; by default a random one in the service's form (`dapi` + 32 hex digits).
         host: the address to listen on. Anything but a loopback address lets other machines in.
         port: the port to listen on; 0 takes a free one.
+        gateway: whether `/ai-gateway` is there: "on", or how a workspace without it says so ("disabled", "absent",
+            "not-implemented").
+        service_principal: whose client id and secret fetch tokens at `/oidc/v1/token`.
         access_log: called with each RecordedRequest, on the server's thread: once its answer is known; of a
             streamed answer once it has ended, or once the client was seen to have left.
         keep_requests: how many requests are remembered; None remembers all.
@@ -55,6 +60,8 @@ class Workspace:
         token: str | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
+        gateway: GatewayState = "on",
+        service_principal: ServicePrincipal | None = None,
         access_log: AccessLog | None = None,
         keep_requests: int | None = None,
     ) -> None:
@@ -62,7 +69,9 @@ class Workspace:
         served = default_set(made) if endpoints is None else tuple(endpoints)
         self.token = token or "dapi" + secrets.token_hex(16)
         self._responder = made if endpoints is None and isinstance(made, Responder) else None
-        self._service = Service({}, self.token, responder=self._responder)
+        self._service = Service(
+            {}, self.token, responder=self._responder, gateway=gateway, issuer=TokenIssuer(service_principal)
+        )
         for endpoint in served:
             self._put(endpoint)
         self._default = served[-1] if served else None
@@ -96,6 +105,8 @@ class Workspace:
             token=token or declared.token,
             host=host or declared.host or "127.0.0.1",
             port=(declared.port or 0) if port is None else port,
+            gateway=declared.gateway,
+            service_principal=declared.service_principal,
             access_log=access_log,
             keep_requests=keep_requests,
         )

@@ -148,7 +148,7 @@ PROMPT = Prompt(
         {"role": "user", "content": [{"type": "text", "text": "two"}]},
     ),
     tools=(Tool("f", {}), Tool("g", {})),
-    forced_tool=Tool("f", {}),
+    must_call=(Tool("f", {}),),
     body={"temperature": 0, "thinking": {"type": "enabled", "budget_tokens": 2048}, "stream": True},
     endpoint="e",
 )

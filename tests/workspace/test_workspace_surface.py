@@ -29,6 +29,7 @@ CLAUDE = "databricks-claude-sonnet-4-5"
         ("/serving-endpoints/v1/chat/completions", {"model": GPT, **ASK}),
         ("/ai-gateway/mlflow/v1/chat/completions", {"model": "system.ai.gpt-5", **ASK}),
         ("/ai-gateway/mlflow/v1/chat/completions", {"model": GPT, **ASK}),
+        ("/ai-gateway/openai/v1/chat/completions", {"model": GPT, **ASK}),
     ],
 )
 def test_chat_paths_answer_alike(workspace: Workspace, send: Send, path: str, body: Any) -> None:
@@ -46,6 +47,11 @@ def test_chat_paths_answer_alike(workspace: Workspace, send: Send, path: str, bo
         ("/serving-endpoints/responses", GPT),
         ("/serving-endpoints/v1/responses", GPT),
         ("/ai-gateway/mlflow/v1/responses", "system.ai.gpt-5"),
+        ("/ai-gateway/mlflow/v1/responses", "gpt-5"),
+        ("/ai-gateway/openai/v1/responses", "system.ai.gpt-5"),
+        ("/serving-endpoints/open-responses", GPT),
+        ("/serving-endpoints/open-responses", CLAUDE),
+        ("/serving-endpoints/open-responses", "databricks-meta-llama-3-3-70b-instruct"),
     ],
 )
 def test_responses_paths_answer_alike(workspace: Workspace, send: Send, path: str, model: str) -> None:
@@ -122,6 +128,19 @@ def test_credentials(workspace: Workspace, send: Send, make: Callable[[str], str
         ),
         ("GET", "/api/2.0/nowhere", None, 404, "ENDPOINT_NOT_FOUND", "Invalid path"),
         ("POST", "//serving-endpoints/responses", None, 404, "ENDPOINT_NOT_FOUND", "Invalid path"),
+        (
+            "POST", "/serving-endpoints/anthropic/v1/messages", None, 404, "ENDPOINT_NOT_FOUND",
+            "Path must be of form /serving-endpoints/<endpoint_name>/invocations or ",
+        ),
+        (
+            "GET", "/ai-gateway/openai/v1/models", None, 400, "BAD_REQUEST",
+            "Request path '/ai-gateway/openai/v1/models' doesn't match any known API type",
+        ),
+        (
+            "POST", "/ai-gateway/openai/v1/responses", {"model": CLAUDE, "input": "Hi"}, 400, "BAD_REQUEST",
+            f"API type 'openai/v1/responses' is not supported by '{CLAUDE}'."
+            " Supported API types: [mlflow/v1/chat/completions].",
+        ),
         ("GET", f"/serving-endpoints/{GPT}/invocations", None, 405, "METHOD_NOT_ALLOWED", "use POST"),
         ("POST", f"/serving-endpoints/{GPT}/invocations", b"{", 400, "BAD_REQUEST", "invalid JSON"),
         ("POST", f"/serving-endpoints/{GPT}/invocations", b'{"a": NaN}', 400, "BAD_REQUEST", "invalid JSON"),
@@ -285,3 +304,64 @@ def test_what_is_no_http_is_answered_and_prints_nothing(
         assert client.recv(1000).startswith(b"HTTP/1.0 400")
     assert workspace.requests == []
     assert capfd.readouterr().err == ""
+
+
+def test_dots_in_a_name_are_dashes_on_the_gateway(send: Send) -> None:
+    with Workspace([Endpoint("databricks-gpt-5-3-codex", Scripted())]) as workspace:
+        for name in ("gpt-5.3-codex", "system.ai.gpt-5-3-codex", "databricks-gpt-5.3-codex"):
+            reply = send(workspace, "POST", "/ai-gateway/mlflow/v1/chat/completions", {"model": name, **ASK})
+            assert reply.status == 200
+
+
+def test_a_service_of_ones_own_catalog_goes_by_its_full_name(send: Send) -> None:
+    with Workspace([Endpoint("main.ml.my_agent", Scripted())]) as workspace:
+        asked = {"model": "main.ml.my_agent", **ASK}
+        assert send(workspace, "POST", "/ai-gateway/mlflow/v1/chat/completions", asked).status == 200
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "code"),
+    [
+        ("disabled", 404, "FEATURE_DISABLED"),
+        ("absent", 404, "ENDPOINT_NOT_FOUND"),
+        ("not-implemented", 501, "NOT_IMPLEMENTED"),
+    ],
+)
+def test_a_workspace_without_a_gateway(send: Send, state: Any, status: int, code: str) -> None:
+    with Workspace(gateway=state) as workspace:
+        for path in ("/ai-gateway/mlflow/v1/chat/completions", "/ai-gateway/anything"):
+            reply = send(workspace, "POST", path, {"model": GPT, **ASK})
+            assert (reply.status, reply.json()["error_code"]) == (status, code)
+        assert send(workspace, "POST", f"/serving-endpoints/{GPT}/invocations", ASK).status == 200
+        assert send(workspace, "POST", path, authorization=None).status == 401
+
+
+def test_what_the_caller_may_not_do(send: Send) -> None:
+    model = Scripted()
+    seen, hidden = Endpoint("seen", model, permission="CAN_VIEW"), Endpoint("hidden", model, permission="NONE")
+    endpoints = [Endpoint("all", model), seen, hidden]
+    with Workspace(endpoints) as workspace:
+        listed = send(workspace, "GET", "/api/2.0/serving-endpoints").json()["endpoints"]
+        assert [(one["name"], one["permission_level"]) for one in listed] == [
+            ("all", "CAN_QUERY"),
+            ("seen", "CAN_VIEW"),
+        ]
+        reply = send(workspace, "GET", "/api/2.0/serving-endpoints/hidden")
+        assert (reply.status, reply.json()["error_code"]) == (403, "PERMISSION_DENIED")
+        assert reply.json()["message"] == "User does not have permission 'View' on Endpoint hidden"
+        assert reply.json()["details"][0]["request_id"] == reply.headers["x-request-id"]
+        for name in ("seen", "hidden"):
+            assert send(workspace, "POST", f"/serving-endpoints/{name}/invocations", ASK).status == 403
+            asked = {"model": name, **ASK}
+            assert send(workspace, "POST", "/serving-endpoints/chat/completions", asked).status == 403
+
+
+def test_foundation_models_advertise_what_they_speak(workspace: Workspace, send: Send) -> None:
+    listed = send(workspace, "GET", "/api/2.0/serving-endpoints:foundation-models").json()["endpoints"]
+    models = {one["name"]: one["config"]["served_entities"][0]["foundation_model"] for one in listed}
+    assert models[CLAUDE]["api_types"] == ["mlflow/v1/chat/completions"]
+    assert models[GPT]["name"] == "system.ai.gpt-5"
+    for name, model in models.items():
+        for api_type in model["api_types"]:
+            asked = {"model": name, "input": "Hi"} if "responses" in api_type else {"model": name, **ASK}
+            assert send(workspace, "POST", f"/ai-gateway/{api_type}", asked).status == 200
