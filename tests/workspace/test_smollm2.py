@@ -1,28 +1,20 @@
-"""Does the real model answer, always the same, and does its process end with the workspace?"""
+"""Does the real model answer, always the same, and token by token?"""
 
 from __future__ import annotations
 
 import concurrent.futures
 import json
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import urllib3
 
-from isochat_workspace import Endpoint, SmolLM2, Workspace
-from isochat_workspace.model_store import ModelStore
+from isochat_workspace import Workspace
 
 pytestmark = pytest.mark.smollm2
 
 Send = Callable[..., urllib3.BaseHTTPResponse]
-Until = Callable[[Callable[[], bool]], None]
 QUESTION = [{"role": "user", "content": "What is a mixture of experts model?"}]
 PATH = "/serving-endpoints/smollm2/invocations"
 
@@ -165,72 +157,3 @@ def test_too_long_a_prompt_is_a_400_for_a_stream_as_well(smollm2: Workspace, sen
     reply = send(smollm2, "POST", PATH, body)
     assert reply.status == 400
     assert reply.json()["message"].startswith("Bad request: prompt token count (")
-
-
-def test_a_client_that_leaves_stops_the_engine(smollm2: Workspace, send: Send, until: Until) -> None:
-    """The engine itself tells that it is idle, and how far it came: not to the end."""
-    model = smollm2.endpoints[0].model
-    assert isinstance(model, SmolLM2)
-    engine = model.engine
-    with urllib3.PoolManager(retries=False, timeout=60) as http:
-
-        def slot() -> dict[str, Any]:
-            reply = http.request("GET", engine.url + "/slots", headers={"authorization": f"Bearer {engine.key}"})
-            [only] = reply.json()
-            return dict(only)
-
-        asked = {"messages": [{"role": "user", "content": "Count from 1 to 1000."}], "max_tokens": 500}
-        reply = http.request(
-            "POST",
-            smollm2.url + PATH,
-            json={**asked, "stream": True},
-            headers={"authorization": f"Bearer {smollm2.token}"},
-            preload_content=False,
-        )
-        lines = reply.stream(16)
-        assert next(lines)
-        assert slot()["is_processing"]
-        reply.close()
-        until(lambda: not slot()["is_processing"])
-        assert slot()["n_prompt_tokens"] < 400  # what was asked and what was said so far
-    until(lambda: smollm2.requests[-1].closed_early)
-    assert text(ask(send, smollm2, max_tokens=2))
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of POSIX systems")
-def test_the_engine_ends_when_its_parent_is_killed(smollm2: Workspace) -> None:
-    program = (
-        "import sys\n"
-        "from isochat_workspace.engine_process import EngineProcess\n"
-        "from isochat_workspace.model_store import default_store\n"
-        "engine = EngineProcess(default_store())\n"
-        "print(engine.url, flush=True)\n"
-        "sys.stdin.read()\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as parent:
-        assert parent.stdout is not None
-        host, port = parent.stdout.readline().strip().removeprefix("http://").split(":")
-        parent.send_signal(signal.SIGKILL)
-    # Not by its process id: where nobody reaps orphans, a dead process keeps that.
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection((host, int(port)), timeout=5).close()
-        except ConnectionError:
-            return
-    pytest.fail("the engine outlived its parent")
-
-
-def test_an_engine_that_does_not_start_is_a_configuration_error(tmp_path: Path) -> None:
-    from isochat.errors import ConfigurationError
-
-    broken = ModelStore(tmp_path)
-    (tmp_path / "xllamacpp").mkdir()
-    (tmp_path / "xllamacpp" / "__init__.py").write_text("raise ImportError('no such instruction set')")
-    broken.weights.parent.mkdir()
-    broken.weights.touch()
-    with pytest.raises(ConfigurationError, match="did not start: ImportError: no such instruction set") as caught:
-        Workspace([Endpoint("s", SmolLM2(broken))]).start()
-    assert "--force" in str(caught.value.remedy)
