@@ -136,6 +136,7 @@ class Call:
             opened.status,
             opened.headers,
             choices=self.request.body.get("n") or 1,
+            on_responses=wire.url.partition("?")[0].endswith("/responses"),
             usage_asked=isinstance(options, Mapping) and bool(options.get("include_usage")),
             redactor=wire.redactor,
             limits=wire.limits,

@@ -18,7 +18,8 @@ from isochat.connections import Connections
 from isochat.errors import ChatError
 from isochat.results import ChatResult
 from isochat.streaming.sources import AsyncSource, PiecesInThreads, ReadInThreads, Source
-from isochat.streaming.streams import AsyncChatStream, ChatStream, Opening
+from isochat.streaming.stream_state import Opening
+from isochat.streaming.streams import AsyncChatStream, ChatStream
 
 T = TypeVar("T")
 Credentials = Mapping[str, str]

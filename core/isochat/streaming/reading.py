@@ -8,35 +8,25 @@ success.
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 import msgspec
 
-from isochat.errors import (
-    BadResponseError,
-    ChatError,
-    ResponseTooLargeError,
-    StatusError,
-    StreamFailedError,
-    StreamTruncatedError,
-    TransportError,
-    cleaned,
-)
+from isochat.errors import BadResponseError, ChatError, ResponseTooLargeError, StatusError, TransportError
 from isochat.redaction import Redactor
 from isochat.results import ChatResult, Meta, Usage
-from isochat.status_errors import error_under_200, reported_error, reports_error
+from isochat.status_errors import reports_error
 from isochat.streaming.agent_fold import AgentFold
 from isochat.streaming.chat_fold import ChatFold
 from isochat.streaming.chunks import ChatChunk
 from isochat.streaming.events import Event, EventDecoder
 from isochat.streaming.responses_fold import ResponsesFold
-from isochat.streaming.whole_reply import Beginning, WholeBody, chunks_of
+from isochat.streaming.stream_errors import StreamErrors, bytes_of, read_json
+from isochat.streaming.whole_reply import Beginning, WholeBody, chunks_of, is_whole_reply, read_answer, read_body
 from isochat.transport.limits import DEFAULT_LIMITS, Limits
 from isochat.wire_format.json_text import decode
-from isochat.wire_format.replies import read_reply
 from isochat.wire_format.usage import read_usage
 
 COMPLETION_UNPROVEN = "completion_unproven"
@@ -44,7 +34,6 @@ USAGE_MISSING = "usage_missing"
 WHOLE_REPLY = "not_streamed"
 
 _DONE = b"[DONE]"
-_SHOWN = 200
 _EARLY = 15
 _UNREADABLE = object()
 
@@ -56,6 +45,7 @@ class StreamReading:
         api: The API that the request spoke; the events themselves decide where they can.
         usage_asked: Whether the request asked for token counts.
         choices: How many choices the request asked for.
+        on_responses: Whether the service's Responses path is asked, where a response tells its end by itself.
 
     Attributes:
         chunks: What has been read and not been taken yet.
@@ -71,15 +61,15 @@ class StreamReading:
         *,
         usage_asked: bool = False,
         choices: int = 1,
+        on_responses: bool = False,
         redactor: Redactor | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self._api = api
-        self._status = status
-        self._headers = headers or {}
+        self._errors = StreamErrors(status, headers or {}, redactor or Redactor(()))
         self._usage_asked = usage_asked
         self._choices = choices
-        self._redactor = redactor or Redactor(())
+        self._on_responses = on_responses
         self._limits = limits
         self._decoder = EventDecoder(limits.event)
         self._early: list[dict[str, Any]] = []  # what came before an event that tells the dialect
@@ -111,7 +101,7 @@ class StreamReading:
         except ChatError as error:
             # A service may echo the token, and whoever prints a traceback with locals would show it.
             data = b""
-            raise error.with_traceback(None) from error.__cause__
+            raise self._kept(error).with_traceback(None) from error.__cause__
 
     def _feed(self, data: bytes | Mapping[str, Any]) -> None:
         if self.done:
@@ -125,7 +115,7 @@ class StreamReading:
                 if self.done:
                     return
         except ResponseTooLargeError as error:
-            raise self._placed(error) from None
+            raise self._kept(error) from None
 
     def end(self, delimited: bool) -> None:
         """The body has ended as HTTP says it ends.
@@ -138,14 +128,15 @@ class StreamReading:
             BadResponseError: it is no event stream and no chat answer either.
         """
         if self._whole is not None:
-            self._read_whole(self._whole.join())
-            return
-        if self._settled(self.done or delimited):
-            return
-        if self._fold is not None and self._fold.agentic and delimited and not self._decoder.pending:
+            self._read_whole(self._whole)
+        elif self._settled(self.done or delimited):
+            pass
+        elif delimited and self._may_be_all():
             self._warn(COMPLETION_UNPROVEN)
-            return
-        raise self._truncated()
+        elif self._beginning.is_no_stream and not self._decoder.count:
+            raise self._kept(self._errors.no_stream(self._beginning.data))
+        else:
+            raise self._truncated()
 
     def broken(self, error: ChatError) -> None:
         """The body broke off by ``error``; returns where the stream was complete all the same.
@@ -154,16 +145,29 @@ class StreamReading:
             StreamTruncatedError: it was not, and the connection was lost.
             ChatError: it was not, and ``error`` is no loss of the connection; with ``partial``.
         """
-        if self._whole is not None and self._is_readable(self._whole.join()):
+        if self._whole is not None and self._is_readable(self._whole):
             return
         if self._settled(self.done):
             return
         error.partial = self.partial()
         if not isinstance(error, TransportError):
             raise error
-        raise self._error(
-            StreamTruncatedError, f"the stream broke off after {self._count()}: {error.message}", _TRUNCATED_REMEDY
-        ) from error
+        raise self._kept(self._errors.broke_off(self._events, error)) from error
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is expected: ``[DONE]``, or the last event of a response.
+
+        An agent may go on after that, with what its tools answer; so a response that has called tools is not over, nor
+        one from a path where agents answer.
+        """
+        fold = self._fold
+        return self.done or (
+            self._on_responses
+            and isinstance(fold, ResponsesFold)
+            and fold.complete
+            and not (fold.agentic or fold.calls_tools or self._decoder.pending)
+        )
 
     @property
     def growing(self) -> int:
@@ -221,7 +225,7 @@ class StreamReading:
         data = event.data
         if event.stray:
             # The algorithm ignores such a line; an error object on it is the service failing.
-            told = _read_json(data)
+            told = read_json(data)
             if isinstance(told, dict) and reports_error(told):
                 self._fail(told, data)
             return
@@ -238,7 +242,7 @@ class StreamReading:
                 self._fail({"message": data.decode("utf-8", "replace")}, data)
             # Text in an event of a type of its own is no part of the answer; broken JSON may have been one.
             if event.type == "message" or event.type.startswith("response.") or data.lstrip().startswith(b"{"):
-                raise self._unreadable(data)
+                raise self._kept(self._errors.unreadable(self._decoder.count, data))
             return
         if event.type == "error" and (not isinstance(told, dict) or told.get("type") != "error"):
             self._fail(told if isinstance(told, dict) else {"message": str(told)}, data)
@@ -267,8 +271,9 @@ class StreamReading:
                 fold.add(early)
             self._fold, self._early = fold, []
             self.chunks.extend(fold.add(told))
-        elif self._is_whole_reply(told):
-            self._answer_whole(told, _bytes_of(told) if data is None else data)
+        elif is_whole_reply(told):
+            body = bytes_of(told) if data is None else data
+            self._answer_whole(told, read_answer(told, body, self._api, self._errors))
         else:
             self._early = [*self._early[-_EARLY:], told]
             self.chunks.append(ChatChunk(raw=told))
@@ -283,22 +288,7 @@ class StreamReading:
         return None
 
     def _fail(self, told: dict[str, Any], data: bytes | None) -> NoReturn:
-        """Raise for the error that ``told`` reports: as the first event it counts as a status."""
-        data = _bytes_of(told) if data is None else data
-        body = self._redactor.clean_bytes(data)
-        if body != data:
-            told = _read_json(body) or told
-        failed = cleaned(reported_error(told, self._status, self._headers, body), self._redactor.clean)
-        if not self._events:
-            raise self._placed(failed)
-        raise self._error(
-            StreamFailedError,
-            f"the service failed after {self._count()}: {failed.message}",
-            failed.remedy,
-            code=failed.code,
-            retry_after=failed.retry_after,
-            body=failed.body,
-        )
+        raise self._kept(self._errors.reported(told, data, self._events))
 
     # -- verdicts ---------------------------------------------------------------------------------------------
 
@@ -323,61 +313,38 @@ class StreamReading:
             self._warn(USAGE_MISSING)
         return True
 
+    def _may_be_all(self) -> bool:
+        """Whether an end that nothing in the stream tells may be its end: an agent's, who is in no event any more."""
+        fold = self._fold
+        if fold is None or not fold.agentic or self._decoder.pending:
+            return False
+        # On the Responses path an agent ends its items at least, as that API demands: deltas alone have been cut.
+        return not (self._on_responses and isinstance(fold, ResponsesFold) and fold.unended)
+
     def _warn(self, warning: str) -> None:
         if warning not in self.warnings:
             self.warnings.append(warning)
 
     def _truncated(self) -> ChatError:
-        if self._beginning.is_no_stream and not self._decoder.count:
-            shown = self._redactor.clean(self._beginning.data.decode("utf-8", "replace").rstrip())
-            return self._error(BadResponseError, f"the reply is no event stream; it begins {shown!r}", None)
-        missing = "[DONE] came" if self.done else "the stream ended"
-        return self._error(
-            StreamTruncatedError, f"{missing} after {self._count()}, before the answer was complete", _TRUNCATED_REMEDY
-        )
+        return self._kept(self._errors.truncated(self._events, done=self.done))
 
-    def _unreadable(self, data: bytes) -> ChatError:
-        try:
-            data.decode()
-            what = "is not JSON"
-        except UnicodeDecodeError as error:
-            what = f"is not UTF-8 ({error.reason} at byte {error.start}, encoding)"
-        shown = self._redactor.clean(data.decode("utf-8", "replace"))[:_SHOWN]
-        return self._error(
-            StreamFailedError, f"event {self._decoder.count} of the stream {what}; it begins {shown!r}", None
-        )
-
-    def _error(self, kind: type[ChatError], message: str, remedy: str | None, **facts: Any) -> ChatError:
-        return self._placed(kind(message, remedy=remedy, partial=self.partial(), **facts))
-
-    def _placed(self, error: ChatError) -> ChatError:
-        error.status_code = self._status
-        error.request_id = error.request_id or self._headers.get("x-request-id")
+    def _kept(self, error: ChatError) -> ChatError:
+        """``error`` with what had come by then; a status has nothing before it."""
+        self._errors.placed(error)
         if error.partial is None and not isinstance(error, StatusError):
             error.partial = self.partial()
         return error
 
-    def _count(self) -> str:
-        return "no event" if not self._events else "1 event" if self._events == 1 else f"{self._events} events"
-
     # -- a whole reply in place of a stream -------------------------------------------------------------------
 
-    def _read_whole(self, body: bytes) -> None:
-        clean = self._redactor.clean_bytes if b"error" in body else self._redactor.clean_unless_answer
-        body = clean(body)
+    def _read_whole(self, body: WholeBody) -> None:
         try:
-            told = decode(body, self._headers.get("content-type"))
-        except BadResponseError as error:
-            first = _read_json(body.lstrip().partition(b"\n")[0])
-            if isinstance(first, dict) and reports_error(first):
-                self._fail(first, body)
-            error.body = body[:2000].decode("utf-8", "replace")
-            raise self._placed(error) from None
-        if isinstance(told, dict) and reports_error(told):
-            self._fail(told, body)
-        self._answer_whole(told, body)
+            told, answer = read_body(body.join(), self._api, self._errors)
+        except ChatError as error:
+            raise self._kept(error) from None
+        self._answer_whole(told, answer)
 
-    def _is_readable(self, body: bytes) -> bool:
+    def _is_readable(self, body: WholeBody) -> bool:
         """Whether a reply that broke off is whole all the same, as JSON says by itself where it ends."""
         try:
             self._read_whole(body)
@@ -385,32 +352,7 @@ class StreamReading:
             return False
         return True
 
-    def _is_whole_reply(self, told: dict[str, Any]) -> bool:
-        return isinstance(told.get("output"), list) or isinstance(told.get("messages"), list)
-
-    def _answer_whole(self, told: Any, body: bytes) -> None:
-        failed = error_under_200(told, self._status, self._headers, body)
-        if failed is not None:
-            raise self._placed(failed)
-        try:
-            answer = read_reply(told, self._api)
-        except BadResponseError as error:
-            error.body = body[:2000].decode("utf-8", "replace")
-            raise self._placed(error) from None
+    def _answer_whole(self, told: Any, answer: ChatResult) -> None:
         self._answer = answer
         self._warn(WHOLE_REPLY)
         self.chunks.extend(chunks_of(answer, told))
-
-
-_TRUNCATED_REMEDY = "Use error.partial, or ask again; the model may have run to its end"
-
-
-def _bytes_of(told: dict[str, Any]) -> bytes:
-    return json.dumps(told, default=repr).encode()
-
-
-def _read_json(data: bytes) -> Any:
-    try:
-        return decode(data)
-    except BadResponseError:
-        return None

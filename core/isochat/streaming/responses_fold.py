@@ -69,6 +69,16 @@ class ResponsesFold:
         """Whether an agent tells it, who need not say when it ends: no response around the items, or answered tools."""
         return not self._framed or self._tools_answered
 
+    @property
+    def unended(self) -> bool:
+        """Whether an item has begun that is not whole."""
+        return any(not item.done for item in self._turns[-1])
+
+    @property
+    def calls_tools(self) -> bool:
+        """Whether the last response asks for tools, which an agent then runs."""
+        return any(item.fields["type"] in CALLS for item in self._turns[-1])
+
     def add(self, data: dict[str, Any]) -> list[ChatChunk]:
         """Take one event; gives its chunk."""
         kind = data.get("type")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from isochat.errors import ResponseTooLargeError
+from isochat.errors import BadResponseError, ResponseTooLargeError
 from isochat.results import ChatResult
+from isochat.status_errors import error_under_200, reports_error
 from isochat.streaming.chunks import ChatChunk, ToolCallChunk
+from isochat.streaming.stream_errors import StreamErrors, read_json
+from isochat.wire_format.json_text import decode
+from isochat.wire_format.replies import read_reply
 
 _BOM = b"\xef\xbb\xbf"
 _NO_FIELD = (b"{", b"[", b"<")  # no line of an event stream begins so
@@ -70,6 +74,43 @@ class WholeBody:
     def join(self) -> bytes:
         """All of it."""
         return b"".join(self._pieces)
+
+
+def read_body(body: bytes, api: str, errors: StreamErrors) -> tuple[Any, ChatResult]:
+    """What a whole ``body`` tells, and the answer that it is.
+
+    Raises:
+        StatusError: it is an error.
+        BadResponseError: it is neither.
+    """
+    redactor = errors.redactor
+    body = redactor.clean_bytes(body) if b"error" in body else redactor.clean_unless_answer(body)
+    try:
+        told = decode(body, errors.headers.get("content-type"))
+    except BadResponseError as error:
+        first = read_json(body.lstrip().partition(b"\n")[0])
+        if isinstance(first, dict) and reports_error(first):
+            raise errors.reported(first, body, 0) from None
+        raise errors.no_answer(error, body) from None
+    if isinstance(told, dict) and reports_error(told):
+        raise errors.reported(told, body, 0)
+    return told, read_answer(told, body, api, errors)
+
+
+def is_whole_reply(told: dict[str, Any]) -> bool:
+    """Whether an event holds a whole reply, as some agents send it."""
+    return isinstance(told.get("output"), list) or isinstance(told.get("messages"), list)
+
+
+def read_answer(told: Any, body: bytes, api: str, errors: StreamErrors) -> ChatResult:
+    """The answer that ``told`` is; raises as :func:`read_body`."""
+    failed = error_under_200(told, errors.status, errors.headers, body)
+    if failed is not None:
+        raise errors.placed(failed)
+    try:
+        return read_reply(told, api)
+    except BadResponseError as error:
+        raise errors.no_answer(error, body) from None
 
 
 def chunks_of(answer: ChatResult, raw: Any) -> list[ChatChunk]:

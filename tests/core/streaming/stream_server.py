@@ -44,6 +44,12 @@ def events_for(backend: str) -> list[Any]:
     return RESPONSE if capabilities.api == "responses" else CHAT
 
 
+def to_the_end(backend: str) -> list[bytes]:
+    """The whole of that stream, up to the event behind which nothing more is expected."""
+    events = events_for(backend)
+    return written(events if events is RESPONSE else [*events, "[DONE]"])
+
+
 def written(events: Iterable[Any]) -> list[bytes]:
     """Each event as its bytes."""
     return [

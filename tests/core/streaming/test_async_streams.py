@@ -8,7 +8,17 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from stream_server import TIMEOUT, Departures, events_for, streaming_backends, whole, written
+from stream_server import (
+    HEAD,
+    TIMEOUT,
+    Departures,
+    events_for,
+    http_chunk,
+    streaming_backends,
+    to_the_end,
+    whole,
+    written,
+)
 
 import isochat
 
@@ -165,6 +175,34 @@ def test_silence_ends_a_stream_on_a_loop(backend, departures, serve, make_client
             await left(departures)
 
     run(work())
+
+
+@pytest.mark.parametrize("every", [b"", b": ping\n\n"], ids=["silence", "pings"])
+def test_a_server_that_keeps_the_connection_after_the_end_is_not_waited_for(
+    backend, every, departures, serve, make_client
+):
+    client = make_client(backend, serve(departures.streaming(to_the_end(backend), every)), max_connections=1)
+
+    async def work() -> None:
+        for _ in range(2):
+            assert (await (await client.achat("Hi", stream=True)).result()).text == "Hi é!"
+            await left(departures)
+
+    run(work())
+
+
+def test_a_connection_whose_reply_has_ended_is_used_again(backend, serve, make_client):
+    reply = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    reply += b"".join(map(http_chunk, to_the_end(backend))) + b"0\r\n\r\n"
+    server = serve(lambda connection, server: connection.sendall(reply) or "keep")
+    client = make_client(backend, server)
+
+    async def work() -> None:
+        for _ in range(3):
+            assert "".join([chunk.text async for chunk in await client.achat("Hi", stream=True)]) == "Hi é!"
+
+    run(work())
+    assert server.connections == 1
 
 
 def test_many_streams_at_once_keep_apart(backend, serve, make_client):

@@ -10,7 +10,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from stream_server import HEAD, TIMEOUT, Departures, events_for, http_chunk, streaming_backends, whole, written
+from stream_server import (
+    HEAD,
+    TIMEOUT,
+    Departures,
+    events_for,
+    http_chunk,
+    streaming_backends,
+    to_the_end,
+    whole,
+    written,
+)
 
 import isochat
 from isochat.backend import Backend, Capabilities, Reply, StreamReply
@@ -237,12 +247,29 @@ def test_a_large_event_that_comes_slowly_is_no_silence(backend, serve, make_clie
     assert stream.result().text == "Hi é!"
 
 
-def test_after_done_a_server_that_keeps_the_connection_is_not_waited_for(backend, departures, serve, make_client):
-    pieces = written([*events_for(backend), "[DONE]"])
-    client = make_client(backend, serve(departures.streaming(pieces, b": ping\n\n")), max_connections=1)
+@pytest.mark.parametrize("every", [b"", b": ping\n\n"], ids=["silence", "pings"])
+def test_a_server_that_keeps_the_connection_after_the_end_is_not_waited_for(
+    backend, every, departures, serve, make_client
+):
+    client = make_client(backend, serve(departures.streaming(to_the_end(backend), every)), max_connections=1)
     for _ in range(2):
         assert client.chat("Hi", stream=True).result().text == "Hi é!"
         departures.wait()
+
+
+def test_a_connection_whose_reply_has_ended_is_used_again(backend, serve, make_client):
+    reply = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    reply += b"".join(map(http_chunk, to_the_end(backend))) + b"0\r\n\r\n"
+
+    def script(connection: Any, server: Any) -> str:
+        connection.sendall(reply)
+        return "keep"
+
+    server = serve(script)
+    client = make_client(backend, server)
+    for _ in range(3):
+        assert "".join(chunk.text for chunk in client.chat("Hi", stream=True)) == "Hi é!"
+    assert server.connections == 1
 
 
 # ---------------------------------------------------------------------------------------------- interruption

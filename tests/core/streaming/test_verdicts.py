@@ -57,6 +57,7 @@ class Case(NamedTuple):
 
 CUT, BAD, FAILED = "StreamTruncatedError", "BadResponseError", "StreamFailedError"
 ASKED = {"usage_asked": True}
+ON_RESPONSES = {"api": "responses", "on_responses": True}
 SMALL = {"limits": Limits(event=400, body=400)}
 
 CASES: dict[str, Case] = {
@@ -100,6 +101,19 @@ CASES: dict[str, Case] = {
     "ResponsesAgent with answered tools": Case(sse(CREATED, TOOL, ITEM), "completion_unproven", CUT, CUT),
     "bare items": Case(sse(TOOL, MESSAGE), "completion_unproven", CUT, CUT),
     "an agent, a comment under way": Case(sse(AGENT, "[DONE]") + b": pi", "ok"),
+    # -- the Responses path: there an agent too ends its items
+    "on the Responses path, deltas alone": Case(sse(DELTA), CUT, arguments=ON_RESPONSES),
+    "on the Responses path, deltas alone and [DONE]": Case(sse(DELTA, "[DONE]"), "ok", arguments=ON_RESPONSES),
+    "on the Responses path, a whole item": Case(
+        sse(DELTA, ITEM), "completion_unproven", CUT, CUT, arguments=ON_RESPONSES
+    ),
+    "on the Responses path, a whole item and half of the next": Case(
+        sse(DELTA, ITEM, {**DELTA, "item_id": "m2"}), CUT, text="A", arguments=ON_RESPONSES
+    ),
+    "on the Responses path, an answered tool": Case(
+        sse(CREATED, TOOL, ITEM), "completion_unproven", CUT, CUT, arguments=ON_RESPONSES
+    ),
+    "elsewhere, deltas alone": Case(sse(DELTA), "completion_unproven", CUT, CUT),
     # -- Responses: its own last event
     "response completed": Case(sse(CREATED, DELTA, ended(), named=True), "ok"),
     "response completed and [DONE]": Case(sse(CREATED, DELTA, ended(), "[DONE]"), "ok"),
@@ -165,7 +179,7 @@ CASES: dict[str, Case] = {
 
 def outcome_of(case: Case, end: str, step: int | None = None) -> tuple[str, str]:
     """The outcome's name and the text that came."""
-    reading = StreamReading("chat-completions", 200, {"x-request-id": "rid"}, **case.arguments)
+    reading = StreamReading(**{"api": "chat-completions", "headers": {"x-request-id": "rid"}, **case.arguments})
     step = step or len(case.body) or 1
     try:
         for place in range(0, len(case.body), step):
@@ -194,6 +208,33 @@ def test_the_verdict(name, end):
     assert outcome_of(case, end) == (expected, case.text)
     if len(case.body) < 3000:
         assert outcome_of(case, end, step=1) == (expected, case.text)
+
+
+CALL = {"type": "function_call", "id": "f1", "call_id": "x", "name": "f", "arguments": "{}"}
+
+
+@pytest.mark.parametrize(
+    ("body", "elsewhere", "on_responses"),
+    [
+        (sse(A, STOP, "[DONE]"), True, True),
+        (sse(A, STOP, COUNTED), False, False),
+        (sse(AGENT, "[DONE]"), True, True),
+        (sse(CREATED, DELTA, ended(), named=True), False, True),
+        (sse(CREATED, DELTA, ended("incomplete"), named=True), False, True),
+        (sse(CREATED, DELTA, ITEM, named=True), False, False),
+        (sse(CREATED, DELTA, ended()) + b"data: ", False, False),
+        (sse(CREATED, ended(output=[CALL])), False, False),
+        (sse(CREATED, ended(output=[CALL]), TOOL, CREATED, ended()), False, False),
+        (sse(DELTA, ITEM), False, False),
+    ],
+)
+def test_when_nothing_more_is_expected(body, elsewhere, on_responses):
+    for reading, expected in (
+        (StreamReading("chat-completions"), elsewhere),
+        (StreamReading("responses", on_responses=True), on_responses),
+    ):
+        reading.feed(body)
+        assert reading.over == expected
 
 
 def test_a_stream_over_time_keeps_what_had_come():
