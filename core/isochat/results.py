@@ -157,7 +157,7 @@ class ToolCall(Record, frozen=True, eq=False, kw_only=True):
         """
         try:
             return json.loads(self.function.arguments or "{}")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ToolArgumentsError(
                 f"the arguments of tool call {self.function.name!r} are not JSON: {error}",
                 remedy="Read them as text from function.arguments, or ask the model again",

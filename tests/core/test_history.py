@@ -483,3 +483,79 @@ def test_a_call_that_keeps_its_place_makes_no_difference():
     reasoning = {**SIGNED, "id": "rs_1"}
 
     assert isochat.diff(responses_answer(ASKED, reasoning), responses_answer(reasoning, ASKED)) == []
+
+
+# ------------------------------------------------------------------------------------ messages written by hand
+
+PICTURE = isochat.ImagePart("https://x/y.png")
+
+
+def test_a_text_beside_parts_without_one_is_said_too():
+    question = isochat.Message("user", "What?", parts=(PICTURE,))
+    answer = isochat.Message(content="So.", parts=(isochat.ReasoningPart("Hm.", signature="s1"),))
+
+    assert read_messages([question, answer]) == (
+        {"role": "user", "content": [{"type": "text", "text": "What?"}, IMAGE_OF_A_PART]},
+        {"role": "assistant", "content": [SIGNED, TEXT]},
+    )
+
+
+IMAGE_OF_A_PART = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
+
+
+def test_a_text_that_stands_in_the_parts_is_said_once():
+    question = isochat.Message("user", "What?", parts=(isochat.TextPart("What?"), PICTURE))
+
+    assert read_messages([question])[0]["content"] == [{"type": "text", "text": "What?"}, IMAGE_OF_A_PART]
+
+
+def test_arguments_that_are_an_object_become_text_for_the_responses_api():
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": {"a": 1}}}
+    rewritten = []
+
+    (item,) = for_responses([{"role": "assistant", "tool_calls": [call]}], Told(rewritten=rewritten))
+
+    assert item["arguments"] == '{"a": 1}'
+    assert rewritten == ["messages[0].tool_calls[0].function.arguments: the API takes JSON text alone"]
+
+
+# ------------------------------------------------------------------------------------ phases of GPT-5's messages
+
+
+def test_the_phase_of_a_message_goes_back_with_it():
+    answer = responses_answer(
+        {**said("Let me look."), "phase": "commentary"}, ASKED, TOLD, {**said("12 C."), "phase": "final_answer"}
+    )
+
+    items = for_responses([answer.to_message()], Told())
+
+    assert answer.text == "12 C."
+    assert items == [
+        {**written("Let me look."), "phase": "commentary"},
+        ASKED,
+        TOLD,
+        {**written("12 C."), "phase": "final_answer"},
+    ]
+
+
+def test_messages_of_two_phases_stay_two():
+    answer = responses_answer(
+        {**said("One."), "phase": "commentary"}, {**said("Two."), "phase": "final_answer"}, said("Three.")
+    )
+
+    assert for_responses([answer.to_message()], Told()) == [
+        {**written("One."), "phase": "commentary"},
+        {**written("Two."), "phase": "final_answer"},
+        written("Three."),
+    ]
+
+
+def test_a_phase_is_nothing_to_chat_and_makes_no_difference():
+    answer = responses_answer({**said("So."), "phase": "final_answer"})
+    left_out = []
+
+    assert for_chat_completions([answer.to_message()], Told(left_out=left_out)) == [
+        {"role": "assistant", "content": "So."}
+    ]
+    assert left_out == ["messages[0].content[0].phase"]
+    assert answer == responses_answer(said("So."))

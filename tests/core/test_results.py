@@ -229,7 +229,7 @@ def test_parse_arguments(arguments: str, expected: Any) -> None:
     assert ToolCall(function=Function("f", arguments)).parse() == expected
 
 
-@pytest.mark.parametrize("arguments", ['{"a":', "f(1)", "'a'"])
+@pytest.mark.parametrize("arguments", ['{"a":', "f(1)", "'a'", pytest.param("[" * 100_000, id="deep")])
 def test_arguments_that_are_no_json(arguments: str) -> None:
     with pytest.raises(isochat.ToolArgumentsError, match="'f'"):
         ToolCall(function=Function("f", arguments)).parse()

@@ -262,8 +262,11 @@ def write_message(message: Message) -> dict[str, Any]:
             # One block may have become several parts.
             if block is not None and not any(block is other for other in blocks):
                 blocks.append(block)
-    plain = all(block.keys() == {"type", "text"} and block["type"] in _TEXT_TYPES for block in blocks)
     content = message.content
+    if content and blocks and not any(isinstance(part, TextPart) for part in message.parts):
+        # Written by hand: a question beside its image, an answer behind its reasoning.
+        blocks.insert(len(blocks) if message.role == "assistant" else 0, {"type": "text", "text": content})
+    plain = all(block.keys() == {"type", "text"} and block["type"] in _TEXT_TYPES for block in blocks)
     if plain and len(blocks) > 1 and "".join(block["text"] for block in blocks) != content:
         # The texts of an agent's turn, of which `content` is the last; agents take text alone (payload fact 22).
         content = "\n\n".join(block["text"] for block in blocks)

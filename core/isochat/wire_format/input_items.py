@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from isochat.notes import Notes
+from isochat.wire_format.content import arguments_text
 from isochat.wire_format.turn_items import is_item, names_call, without
 
 _TEXT_BLOCKS = ("text", "input_text", "output_text")
@@ -81,19 +82,24 @@ class _Items:
         if isinstance(content, str) and not refusal:
             return [{"role": "assistant", "content": content}] if content or not has_calls else []
         items: list[dict[str, Any]] = []
-        said: list[dict[str, Any]] = []
+        message: dict[str, Any] | None = None  # the one under way
         blocks = [{"type": "text", "text": content}] if isinstance(content, str) and content else content or ()
         for index, block in enumerate(blocks):
+            path = f"{self.path}.content[{index}]"
             if _taken_back(block):
-                if said:
-                    items.append({"role": "assistant", "content": said})
-                items.append(self._item(block, f"{self.path}.content[{index}]"))
-                said = []
-            elif (written := self._block(block, "assistant", f"{self.path}.content[{index}]")) is not None:
-                said.append(written)
+                items.append(self._item(block, path))
+                message = None
+            elif (written := self._block(without(block, "phase"), "assistant", path)) is not None:
+                if message is None or message.get("phase") != block.get("phase"):
+                    message = {"role": "assistant", "content": [], **_phase(block)}
+                    items.append(message)
+                message["content"].append(written)
         if isinstance(refusal, str) and refusal:
-            said.append({"type": "refusal", "refusal": refusal})
-        return [*items, {"role": "assistant", "content": said}] if said else items
+            if message is None:
+                message = {"role": "assistant", "content": []}
+                items.append(message)
+            message["content"].append({"type": "refusal", "refusal": refusal})
+        return items
 
     def _item(self, block: Mapping[str, Any], path: str) -> dict[str, Any]:
         """An item as the service takes it back."""
@@ -178,12 +184,15 @@ class _Items:
         function = call.get("function") or {}
         for name in sorted(function.keys() - {"name", "arguments"}):
             self.notes.left_out(f"{path}.function.{name}")
-        return {
-            "type": "function_call",
-            "call_id": call.get("id"),
-            "name": function.get("name"),
-            "arguments": function.get("arguments", ""),
-        }
+        arguments = function.get("arguments")
+        if arguments is not None and not isinstance(arguments, str):
+            self.notes.rewritten(f"{path}.function.arguments: the API takes JSON text alone")
+        named = {"name": function.get("name"), "arguments": arguments_text(arguments)}
+        return {"type": "function_call", "call_id": call.get("id"), **named}
+
+
+def _phase(block: Mapping[str, Any]) -> dict[str, Any]:
+    return {"phase": block["phase"]} if block.get("phase") is not None else {}
 
 
 def _taken_back(block: Mapping[str, Any]) -> bool:

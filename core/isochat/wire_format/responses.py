@@ -74,7 +74,7 @@ def _read_output(output: Sequence[Any]) -> tuple[Message, Any]:
         match _type(item):
             case "message":
                 blocks = read_content(item.get("content"), f"{path}.content")
-                parts.extend(blocks)
+                parts.extend(_in_phase(blocks, item.get("phase")))
                 # Of several messages (an agent's turns) the last one is the answer.
                 text = joined(blocks, TextPart)
                 content = content if text is None else text
@@ -113,6 +113,16 @@ def _placed(parts: Sequence[ReasoningPart | OtherPart], before: list[Any]) -> Se
     wire = [*before, parts[0].wire]
     before.clear()
     return [msgspec.structs.replace(part, wire=wire) for part in parts]
+
+
+def _in_phase(parts: Sequence[Part], phase: Any) -> Sequence[Part]:
+    """The parts of a message with its ``phase`` in their wire form: GPT-5 models want it back with each message."""
+    if not isinstance(phase, str):
+        return parts
+    return [
+        msgspec.structs.replace(part, wire={**part.wire, "phase": phase}) if isinstance(part.wire, dict) else part
+        for part in parts
+    ]
 
 
 def _type(item: Any) -> str | None:
