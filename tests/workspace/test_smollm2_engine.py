@@ -214,23 +214,24 @@ import os, sys
 from isochat_workspace.engine_process import EngineProcess
 from isochat_workspace.model_store import default_store
 engine = EngineProcess(default_store())
-print(engine.url, flush=True)
 """
+READY = "print(engine.url, flush=True)\n"
+WAIT = "sys.stdin.read()\n"
 ENDS = {
-    "killed": ("sys.stdin.read()", signal.SIGKILL),
+    "killed": (READY + WAIT, signal.SIGKILL),
     "killed, with a forked child that lives on": (
-        "child = os.fork()\nif child == 0:\n    sys.stdin.read()\n    os._exit(0)\nsys.stdin.read()",
+        "os.fork() or (sys.stdin.read(), os._exit(0))\n" + READY + WAIT,
         signal.SIGKILL,
     ),
-    "exits without a stop": ("", None),
-    "exits in a hurry": ("os._exit(3)", None),
+    "exits without a stop": (READY, None),
+    "exits in a hurry": (READY + "os._exit(3)", None),
 }
 
 
 @pytest.mark.parametrize("end", ENDS)
 def test_the_engine_ends_with_its_parent(smollm2: Workspace, end: str) -> None:
-    what_next, sent = ENDS[end]
-    program = [sys.executable, "-c", PROGRAM + what_next]
+    rest, sent = ENDS[end]
+    program = [sys.executable, "-c", PROGRAM + rest]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         host, port = parent.stdout.readline().strip().removeprefix("http://").split(":")
