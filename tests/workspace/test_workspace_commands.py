@@ -202,6 +202,9 @@ def put(store: ModelStore, weights: bytes = LOCAL_MODEL) -> None:
     (store.folder / "xllamacpp").mkdir(parents=True)
     (store.folder / WEIGHTS_FILE).parent.mkdir()
     store.weights.write_bytes(weights)
+    record = store.folder / "xllamacpp-0.0.1.dist-info" / "RECORD"
+    record.parent.mkdir()
+    record.touch()
 
 
 def test_local_status(store: ModelStore) -> None:
@@ -209,7 +212,7 @@ def test_local_status(store: ModelStore) -> None:
     assert (absent.exit_code, absent.output.splitlines()[-1]) == (1, "Install it: isochat local install")
     put(store)
     there = CliRunner().invoke(local, ["status"])
-    assert (there.exit_code, there.output.splitlines()[-1]) == (0, "Weights intact.")
+    assert (there.exit_code, there.output.splitlines()[-1]) == (0, "Engine and weights intact.")
     store.weights.write_bytes(b"damaged")
     damaged = CliRunner().invoke(local, ["status", "--json"])
     assert damaged.exit_code == 1
