@@ -21,6 +21,9 @@ class RecordedRequest:
     to be sent) and `ended_at` (the last piece of the body had been handed out; of a plain answer the same as
     `answered_at`). A time is 0.0 while it has not come. `closed_early` says that the client left before the
     end of the answer; it is set as soon as the connection is seen to be gone, also while nothing is sent.
+
+    `streamed` says that the answer is an event stream. `tokens` are the prompt and completion tokens that the
+    answer reported, None where it reported none or has not come so far.
     """
 
     method: str
@@ -32,6 +35,8 @@ class RecordedRequest:
     status: int = 0
     ended_at: float = 0.0
     closed_early: bool = False
+    streamed: bool = False
+    tokens: tuple[int, int] | None = None
 
     @property
     def path(self) -> str:

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.text import Text
 
 from .declaration import declared_endpoints
 from .failure import Failure
+from .serve_output import JsonLines, Lines
 
 if TYPE_CHECKING:
     from .records import RecordedRequest
     from .workspace import Workspace
 
 _KEEP_REQUESTS = 1000
-_STATUS_STYLES = {2: "green", 4: "yellow", 5: "red"}
 
 
 @click.command()
@@ -61,7 +57,7 @@ def serve(
 
     Any Databricks client can be pointed at it. Exit code 0 when stopped, 1 when it could not start.
     """
-    output = _JsonLines() if as_json else _Lines()
+    output = JsonLines() if as_json else Lines()
     with _stopped_by_signals() as done:
 
         def access_log(request: RecordedRequest) -> None:
@@ -90,113 +86,6 @@ def serve(
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         finally:
             workspace.stop()
-
-
-class _Lines:
-    """For people: how to point clients here, then a line per request. A stream has its line when it has ended."""
-
-    def __init__(self) -> None:
-        # What has no line breaks stays so, for copying; the terminal folds it where it must.
-        self._console = Console(soft_wrap=True, highlight=False)
-
-    def note(self, text: str) -> None:
-        self._print(Text(text, style="dim"))
-
-    def started(self, workspace: Workspace) -> None:
-        endpoint, width = workspace.default_endpoint, max(len(e.name) for e in workspace.endpoints)
-        self._print(
-            Text.assemble(
-                ("Databricks workspace at ", "bold"),
-                (workspace.url, "bold cyan"),
-                f", answered by {workspace.model_name}. Ctrl-C stops it.",
-            )
-        )
-        self._print(Text("\nEndpoints", style="bold"))
-        for one in workspace.endpoints:
-            self._print(Text(f"  {one.name:<{width}}  {', '.join(one.speaks)}"))
-        for title, lines in _ways_in(workspace, endpoint).items():
-            self._print(Text(f"\n{title}", style="bold"))
-            for line in lines:
-                self._print(Text(f"  {line}"))
-        self._print(Text("\nRequests", style="bold"))
-
-    def request(self, request: RecordedRequest) -> None:
-        # To the end of the answer: of a stream, that is what took the time.
-        milliseconds = (request.ended_at - request.arrived_at) * 1000
-        self._print(
-            Text.assemble(
-                (time.strftime("  %H:%M:%S  "), "dim"),
-                (f"{request.status}", _STATUS_STYLES.get(request.status // 100, "")),
-                (f"  {milliseconds:7.1f} ms  ", "dim"),
-                f"{_shown(request.method, 7):<4} {_shown(request.path, 90)}  ",
-                (_shown(request.header("user-agent") or "", 40), "dim"),
-                ("  client left early" if request.closed_early else "", "yellow"),
-            )
-        )
-
-    def _print(self, text: Text) -> None:
-        self._console.print(text)
-        sys.stdout.flush()
-
-
-class _JsonLines(_Lines):
-    """For programs. `ms` is the time until the status was known, `total_ms` until the answer had ended."""
-
-    def note(self, text: str) -> None:
-        return
-
-    def started(self, workspace: Workspace) -> None:
-        _write_json(
-            {
-                "url": workspace.url,
-                "token": workspace.token,
-                "model": workspace.model_name,
-                "endpoints": [endpoint.name for endpoint in workspace.endpoints],
-            }
-        )
-
-    def request(self, request: RecordedRequest) -> None:
-        _write_json(
-            {
-                "time": time.time(),
-                "method": request.method,
-                "target": request.target,
-                "status": request.status,
-                "ms": round((request.answered_at - request.arrived_at) * 1000, 3),
-                "total_ms": round((request.ended_at - request.arrived_at) * 1000, 3),
-                "closed_early": request.closed_early,
-                "user_agent": request.header("user-agent"),
-            }
-        )
-
-
-def _ways_in(workspace: Workspace, endpoint: str) -> dict[str, tuple[str, ...]]:
-    """Lines to copy, by client."""
-    url, token = workspace.url, workspace.token
-    question = '{"messages": [{"role": "user", "content": "Hello"}]}'
-    invocations = f"{url}/serving-endpoints/{endpoint}/invocations"
-    curl = f"curl -u token:{token} -H 'content-type: application/json' -d '{question}' {invocations}"
-    return {
-        "Environment, for every Databricks client": (
-            f"export DATABRICKS_HOST={url}",
-            f"export DATABRICKS_TOKEN={token}",
-        ),
-        "isochat": (f'isochat chat --endpoint {endpoint} "Hello"',),
-        "curl": (curl,),
-        "OpenAI client (Python)": (f'OpenAI(base_url="{url}/serving-endpoints", api_key="{token}")',),
-    }
-
-
-def _write_json(line: dict[str, Any]) -> None:
-    # Straight to the stream: a terminal's width must not break the line. ASCII: any byte may be in a target.
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()
-
-
-def _shown(text: str, longest: int) -> str:
-    """Text from outside, on one line, without control characters, shortened."""
-    clean = "".join(char if char.isprintable() else "?" for char in text)
-    return clean if len(clean) <= longest else clean[: longest - 3] + "..."
 
 
 def _workspace(

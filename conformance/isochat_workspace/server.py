@@ -12,7 +12,9 @@ from multidict import CIMultiDict
 
 from .http_reply import HttpReply
 from .records import LogEntry, RecordedRequest, RequestLog
+from .reported_tokens import ReplyTail
 from .service import MAX_BODY_BYTES, Service
+from .stream_reply import StreamReply
 from .stream_response import StreamResponse, client_left, send_stream
 
 logger = logging.getLogger("isochat.workspace")
@@ -90,18 +92,20 @@ class Server:
         reply = await self._service.answer(entry.request, too_large=too_large)
         # Recorded before the first byte goes out: who holds the answer finds the request in the log.
         now = time.monotonic()
+        tail, streamed = ReplyTail(), _is_event_stream(reply)
         if isinstance(reply, HttpReply):
-            entry.update(status=reply.status, answered_at=now, ended_at=now)
+            tail.add(reply.body)
+            entry.update(status=reply.status, answered_at=now, ended_at=now, streamed=streamed, tokens=tail.tokens())
             self._write_access_log(entry)
             return _Prepared(reply)
-        entry.update(status=reply.status, answered_at=now)
-        response = await send_stream(request, reply, lambda: self._note_the_end(entry))
+        entry.update(status=reply.status, answered_at=now, streamed=streamed)
+        response = await send_stream(request, reply, tail.add, lambda: self._note_the_end(entry, tail))
         if not entry.request.ended_at:
             self._note_that_the_client_left(entry)
         return response
 
-    def _note_the_end(self, entry: LogEntry) -> None:
-        entry.update(ended_at=time.monotonic())
+    def _note_the_end(self, entry: LogEntry, tail: ReplyTail) -> None:
+        entry.update(ended_at=time.monotonic(), tokens=tail.tokens())
         self._write_access_log(entry)
 
     def _note_that_the_client_left(self, entry: LogEntry) -> None:
@@ -109,8 +113,7 @@ class Server:
         if entry.request.ended_at or self._stopping:
             return
         entry.update(closed_early=True, ended_at=time.monotonic())
-        if entry.request.status:
-            self._write_access_log(entry)
+        self._write_access_log(entry)
 
     def _write_access_log(self, entry: LogEntry) -> None:
         if self._access_log is not None:
@@ -118,6 +121,13 @@ class Server:
                 self._access_log(entry.request)
             except Exception:
                 logger.exception("the access log failed")
+
+
+def _is_event_stream(reply: HttpReply | StreamReply) -> bool:
+    return any(
+        name.lower() == "content-type" and value.lower().startswith("text/event-stream")
+        for name, value in reply.header_pairs()
+    )
 
 
 def _url(host: str, port: int) -> str:

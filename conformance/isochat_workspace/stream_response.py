@@ -42,12 +42,16 @@ class StreamResponse(web.StreamResponse):
 
 
 async def send_stream(
-    request: web.BaseRequest, reply: StreamReply, before_end: Callable[[], object]
+    request: web.BaseRequest,
+    reply: StreamReply,
+    after_piece: Callable[[bytes], object],
+    before_end: Callable[[], object],
 ) -> web.StreamResponse:
-    """Send the reply. `before_end` is called once the last piece is out, before the client can see the end.
+    """Send the reply. `after_piece` is called with each piece that went out.
 
-    It is not called where the client left before. One that leaves while the next piece is awaited cancels the
-    calling task; one that leaves while a piece is being written makes this return.
+    `before_end` is called once the last piece is out, before the client can see the end. It is not called where the
+    client left before. One that leaves while the next piece is awaited cancels the calling task; one that leaves while
+    a piece is being written makes this return.
     """
     response = StreamResponse(reply, http_1_0=request.version < (1, 1))
     end = reply.end
@@ -63,6 +67,7 @@ async def send_stream(
                 await asyncio.sleep(0)
                 await response.write(piece)
                 await request.writer.drain()
+                after_piece(piece)
     except Exception as error:
         if client_left(request):
             return response

@@ -45,7 +45,7 @@ class Workspace:
             "not-implemented").
         service_principal: whose client id and secret fetch tokens at `/oidc/v1/token`.
         access_log: called with each RecordedRequest, on the server's thread: once its answer is known; of a
-            streamed answer once it has ended, or once the client was seen to have left.
+            streamed answer once it has ended. Where the client left before, once that was seen.
         keep_requests: how many requests are remembered; None remembers all.
 
     It starts with `with` or `start()` and ends with the block or `stop()`. All of it is safe to use from any

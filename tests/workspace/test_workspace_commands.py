@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,8 @@ from isochat_workspace import Workspace, commands, local_command
 from isochat_workspace.local_command import local
 from isochat_workspace.model_store import WEIGHTS_FILE, ModelStore
 from isochat_workspace.serve_command import serve
+
+from . import curl_stand_in
 
 RUN = "import sys; from isochat_workspace.serve_command import serve; serve(prog_name='isochat serve')"
 LOCAL_MODEL = b"weights"
@@ -107,25 +110,22 @@ def test_serve_tells_people_of_a_client_that_left() -> None:
         assert line.rstrip().endswith("client left early")
 
 
+def read_start(process: subprocess.Popen[str]) -> list[str]:
+    """What `serve` says before the first request."""
+    lines = [read_line(process)]
+    while not lines[-1].startswith("Requests"):
+        lines.append(read_line(process))
+        assert process.poll() is None
+    return lines
+
+
 def test_serve_for_people() -> None:
     with served() as process, urllib3.PoolManager() as http:
-        lines = [read_line(process)]
-        while not lines[-1].startswith("Requests"):
-            lines.append(read_line(process))
-            assert process.poll() is None
-        text = "".join(lines)
-        exports = dict(line.strip().removeprefix("export ").split("=", 1) for line in lines if "export " in line)
-        url = exports["DATABRICKS_HOST"]
-        curl = next(line for line in lines if line.startswith("  curl "))
+        lines = read_start(process)
+        url = next(line.strip().partition("=")[2] for line in lines if "export DATABRICKS_HOST=" in line)
         assert url in lines[0]
         assert "answered by scripted" in lines[0]
-        assert f'base_url="{url}/serving-endpoints"' in text
-        assert "isochat chat --endpoint scripted" in text
-        # The line to copy works as it stands.
-        asked = subprocess.run(curl, shell=True, capture_output=True, text=True, check=False, timeout=60)
-        if asked.returncode != 127:
-            assert "You asked" in asked.stdout
-            assert " 200 " in read_line(process)
+        assert max(len(line.rstrip("\n")) for line in lines) <= 80
         http.request("GET", url + "/x%1b[2J", headers={"user-agent": "evil\x80" + "x" * 100}, retries=False)
         line = read_line(process)
         assert " 401 " in line
@@ -133,6 +133,41 @@ def test_serve_for_people() -> None:
         assert "x" * 60 not in line
         code, out, err = end(process, signal.SIGINT)
         assert (code, out, err) == (0, "stopped\n", "")
+
+
+def test_what_serve_shows_runs_as_it_stands(tmp_path: Path) -> None:
+    with served() as process:
+        blocks = dict(block.split("\n", 1) for block in "".join(read_start(process)[:-1]).split("\n# ")[1:])
+        shell, *programs = blocks
+        in_python = programs[2:]
+        assert programs == [
+            "isochat",
+            "REST API",
+            "OpenAI Chat Completions",
+            "OpenAI Responses",
+            "MLflow Deployments SDK",
+            "Databricks Python SDK",
+        ]
+        # Pasted into one shell, and into one Python that was started from it.
+        (tmp_path / "pasted.py").write_text("".join(blocks[title] for title in in_python), encoding="utf-8")
+        pasted = [blocks[shell], *(f"{blocks[title].strip()}\necho\n" for title in programs[:2]), "python pasted.py\n"]
+        if curl_stand_in.ABSENT:
+            curl_stand_in.install(tmp_path)
+        path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"], str(tmp_path)))
+        done = subprocess.run(
+            ["sh", "-e", "-c", "".join(pasted)],
+            env={**os.environ, "PATH": path, "HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"},
+            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=180,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("You asked: ") == 6
+        _, told, _ = end(process, signal.SIGTERM)
+    asked = [line for line in told.splitlines() if " POST " in line]
+    assert [line.split()[1] for line in asked] == ["200"] * 6
+    assert [" 1+" in line for line in asked] == [True] * 6
+    clients = [re.findall(r"\d\+\d+  (\S+)", line)[0] for line in asked]
+    curl = "curl-stand-in" if curl_stand_in.ABSENT else "curl"
+    assert clients == ["isochat", curl, "openai", "openai", "mlflow", "databricks-sdk"]
 
 
 def test_serve_ends_when_nobody_reads_any_more() -> None:
