@@ -44,7 +44,6 @@ Cancellation and ``KeyboardInterrupt`` are never wrapped.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -312,10 +311,21 @@ def cleaned(error: ChatError, clean: Callable[[str], str]) -> ChatError:
         if (text := getattr(error, name)) is not None:
             setattr(error, name, clean(text))
     if error.partial is not None:
-        told = json.dumps(error.partial.to_dict(), ensure_ascii=False)
-        if (blank := clean(told)) != told:
-            error.partial = type(error.partial).from_dict(json.loads(blank))
+        told = error.partial.to_dict()
+        if (blank := _cleaned_values(told, clean)) != told:
+            kind = type(error.partial)
+            error.partial = kind.from_dict(blank) if blank["choices"] else kind()  # of nothing but an id, say
     return error
+
+
+def _cleaned_values(value: Any, clean: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [_cleaned_values(item, clean) for item in value]
+    if isinstance(value, dict):
+        return {name: _cleaned_values(item, clean) for name, item in value.items()}
+    return value
 
 
 def located(error: ChatError, **facts: Any) -> ChatError:

@@ -41,8 +41,8 @@ from isochat.redaction import Secret
 TOKENS = ("dapi-of-the-test", "dapi-very-secret")
 # The same line of isochat is looked at a few times a test: a thousand calls are no more telling than three.
 _LOOKS = 3
-# Holds the piece of a stream that it is reading, whatever the server put into it; cleared before an error leaves.
-_READS = "streaming/streams.py"
+# They hold the piece of a stream that is read, whatever the server put into it; cleared before an error leaves.
+_READS = ("streaming/streams.py", "streaming/stream_state.py")
 # The marker of those who print a token on purpose.
 ALLOWED = "canary_allows"
 

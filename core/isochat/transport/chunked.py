@@ -65,7 +65,10 @@ class ChunkedBody:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _take(self, line: bytes) -> None:
-        line = line.rstrip(b"\r\n")
+        if not line.endswith(b"\r\n"):  # two readers that see different ends see different bodies
+            self.damage = f"the line {line[:20]!r} between two chunks does not end in CRLF"
+            return
+        line = line[:-2]
         if self.last:  # a field of the trailer
             self.ended = not line
         elif self._after:

@@ -7,7 +7,9 @@ from typing import Any
 
 from isochat.errors import ConnectionLostError, ProtocolError, ResponseTooLargeError
 
-_WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+_GZIP = 31
+_WINDOW_BITS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": 15}
+_MEMBER = b"\x1f\x8b"
 
 
 class BodyCounter:
@@ -36,7 +38,8 @@ class BodyCounter:
         """
         if self._coding != "identity":
             data = self._decompress(data)
-        self.count += len(data)
+        else:
+            self.count += len(data)
         if self.count > self._cap:
             raise ResponseTooLargeError(f"the reply's body is larger than {self._cap} bytes")
         return data
@@ -47,10 +50,22 @@ class BodyCounter:
             raise ConnectionLostError("the compressed body was cut short")
 
     def _decompress(self, data: bytes) -> bytes:
-        if self._decompressor is None:
-            if self._coding not in _WINDOW_BITS:
-                raise ProtocolError(
-                    f"the reply has the content encoding {self._coding[:40]!r}, which was not asked for"
-                )
-            self._decompressor = zlib.decompressobj(_WINDOW_BITS[self._coding])
-        return bytes(self._decompressor.decompress(data, self._cap - self.count + 1))
+        opened = []
+        while data and self.count <= self._cap:
+            if self._decompressor is None or self._decompressor.eof:
+                if self._decompressor is not None and not self._goes_on(data):
+                    break  # like every client, take no notice of what is behind the end
+                if self._coding not in _WINDOW_BITS:
+                    raise ProtocolError(
+                        f"the reply has the content encoding {self._coding[:40]!r}, which was not asked for"
+                    )
+                self._decompressor = zlib.decompressobj(_WINDOW_BITS[self._coding])
+            piece = self._decompressor.decompress(data, self._cap - self.count + 1)
+            opened.append(piece)
+            self.count += len(piece)
+            data = self._decompressor.unused_data
+        return b"".join(opened)
+
+    def _goes_on(self, data: bytes) -> bool:
+        """Whether another gzip member follows (RFC 1952 2.2): some proxies compress what they flush each by itself."""
+        return _WINDOW_BITS[self._coding] == _GZIP and _MEMBER.startswith(data[: len(_MEMBER)])
