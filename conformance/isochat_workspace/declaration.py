@@ -32,6 +32,7 @@ class Declaration:
     port: int | None = None
     gateway: GatewayState = "on"
     service_principal: ServicePrincipal | None = None
+    max_seconds: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class _Top:
     port: int | None = None
     gateway: GatewayState = "on"
     service_principal: ServicePrincipal | None = None
+    max_seconds: float | None = None
 
 
 def read_declaration(path: str | os.PathLike[str]) -> Declaration:
@@ -57,7 +59,7 @@ def read_declaration(path: str | os.PathLike[str]) -> Declaration:
     data = read_toml(file)
     top = read_table(_Top, data, str(file))
     endpoints = None if top.endpoints is None else _Endpoints(file).read(top.endpoints)
-    return Declaration(endpoints, top.token, top.host, top.port, top.gateway, top.service_principal)
+    return Declaration(endpoints, top.token, top.host, top.port, top.gateway, top.service_principal, top.max_seconds)
 
 
 def declared_endpoints(lines: Sequence[str]) -> tuple[Endpoint, ...]:

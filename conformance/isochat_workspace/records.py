@@ -7,6 +7,12 @@ import json
 import threading
 from typing import Any
 
+KEEP_BYTES = 256 * 1024 * 1024
+"""What the requests of a log may hold together, if nothing else is said."""
+
+# What the objects of a record and of a header take beside their texts.
+_RECORD_BYTES, _HEADER_BYTES = 600, 200
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RecordedRequest:
@@ -57,12 +63,14 @@ class RequestLog:
     """Requests by order of arrival; an entry is replaced as more becomes known of it.
 
     `keep` bounds how many are held (the oldest go first), so that a server left running does not grow
-    without end; None keeps all.
+    without end; None keeps any number. `keep_bytes` bounds what they hold together: bodies, targets and headers.
     """
 
-    def __init__(self, keep: int | None = None) -> None:
+    def __init__(self, keep: int | None = None, keep_bytes: int = KEEP_BYTES) -> None:
         self._keep = keep
+        self._keep_bytes = keep_bytes
         self._entries: dict[int, RecordedRequest] = {}
+        self._bytes = 0
         self._count = 0
         self._lock = threading.Lock()
 
@@ -71,26 +79,39 @@ class RequestLog:
         with self._lock:
             ticket = self._count
             self._count += 1
-            self._entries[ticket] = request
-            if self._keep is not None and len(self._entries) > self._keep:
-                del self._entries[next(iter(self._entries))]
+            self._put(ticket, request)
         return ticket
 
     def replace(self, ticket: int, request: RecordedRequest) -> None:
         """Put the fuller record in the place of the first one."""
         with self._lock:
             if ticket in self._entries:
-                self._entries[ticket] = request
+                self._bytes -= _size(self._entries[ticket])
+                self._put(ticket, request)
+
+    def _put(self, ticket: int, request: RecordedRequest) -> None:
+        self._entries[ticket] = request
+        self._bytes += _size(request)
+        while len(self._entries) > 1 and (
+            self._bytes > self._keep_bytes or (self._keep is not None and len(self._entries) > self._keep)
+        ):
+            self._bytes -= _size(self._entries.pop(next(iter(self._entries))))
 
     def clear(self) -> None:
         """Forget the requests so far. One that is still being answered stays forgotten when its answer ends."""
         with self._lock:
             self._entries.clear()
+            self._bytes = 0
 
     def snapshot(self) -> list[RecordedRequest]:
         """The requests so far, a list of the caller's own."""
         with self._lock:
             return list(self._entries.values())
+
+
+def _size(request: RecordedRequest) -> int:
+    headers = sum(len(name) + len(value) + _HEADER_BYTES for name, value in request.headers)
+    return _RECORD_BYTES + len(request.body) + len(request.target) + headers
 
 
 class LogEntry:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .records import RecordedRequest
     from .workspace import Workspace
 
-_KEEP_REQUESTS = 1000
+_KEEP_REQUESTS, _KEEP_BYTES = 1000, 64 * 1024 * 1024
 
 
 @click.command()
@@ -70,7 +70,14 @@ def serve(
             config,
             endpoints,
             model,
-            {"token": token, "host": host, "port": port, "access_log": access_log, "keep_requests": _KEEP_REQUESTS},
+            {
+                "token": token,
+                "host": host,
+                "port": port,
+                "access_log": access_log,
+                "keep_requests": _KEEP_REQUESTS,
+                "keep_bytes": _KEEP_BYTES,
+            },
         )
         if workspace.model_name != "scripted":
             output.note(f"loading {workspace.model_name} ...")

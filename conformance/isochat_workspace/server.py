@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -10,8 +11,10 @@ from collections.abc import Callable
 from aiohttp import web
 from multidict import CIMultiDict
 
-from .http_reply import HttpReply
+from .guard import Guard, Guards, most_connections
+from .http_reply import HttpReply, ServiceError, new_request_id
 from .records import LogEntry, RecordedRequest, RequestLog
+from .reply_source import Reply
 from .reported_tokens import ReplyTail
 from .service import MAX_BODY_BYTES, Service
 from .stream_reply import StreamReply
@@ -24,20 +27,32 @@ _http_logger.addHandler(logging.NullHandler())
 
 AccessLog = Callable[[RecordedRequest], object]
 
+BODIES_BYTES = 32 * 1024 * 1024
+"""Of all bodies that are being received or answered at one time. As objects, while answered, they take more."""
+
+KEEP_ALIVE_SECONDS = 75.0
+"""For how long a connection may be idle between two requests."""
+
 
 class Server:
     """A listening socket on loopback; `start` and `stop` run on one event loop."""
 
-    def __init__(self, service: Service, log: RequestLog, access_log: AccessLog | None) -> None:
+    def __init__(
+        self, service: Service, log: RequestLog, access_log: AccessLog | None, max_seconds: float | None
+    ) -> None:
         self._service = service
         self._log = log
         self._access_log = access_log
+        self._max_seconds = max_seconds
         self._runner: web.AppRunner | None = None
+        self._listening: asyncio.Server | None = None
+        self._guards = Guards(most_connections())
+        self._bodies = 0
         self._stopping = False
 
     async def start(self, host: str, port: int) -> str:
         """Listen on a free port for 0, and return the URL. Raises OSError if address or port cannot be had."""
-        app = web.Application(client_max_size=MAX_BODY_BYTES)
+        app = web.Application()
         # One route: paths are matched raw by `routes.py`, before anything is decoded or normalised.
         app.router.add_route("*", "/{path:.*}", self._handle)
         app.on_response_prepare.append(_send_no_header_of_its_own)
@@ -50,17 +65,24 @@ class Server:
             # Bodies are recorded as sent.
             auto_decompress=False,
             shutdown_timeout=0.5,
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
-        await site.start()
-        return _url(*self._runner.addresses[0][:2])
+        behind = self._runner.server
+        assert behind is not None
+        loop = asyncio.get_running_loop()
+        self._listening = await loop.create_server(lambda: Guard(behind(), self._guards), host, port)
+        return _url(*self._listening.sockets[0].getsockname()[:2])
 
     async def stop(self) -> None:
         """Stop listening, close kept-alive connections, cancel what still runs after half a second."""
         self._stopping = True
+        if self._listening is not None:
+            await _stop_listening(self._listening)
         if self._runner is not None:
             await self._runner.cleanup()
+        self._guards.close_all()
+        await asyncio.sleep(0)  # for the loop to close their sockets
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         entry = LogEntry(
@@ -76,20 +98,31 @@ class Server:
                 arrived_at=time.monotonic(),
             ),
         )
+        transport, held = request.transport, _Held(self)
+        self._guards.enter(transport, "body")
         try:
-            return await self._answer(request, entry)
+            async with asyncio.timeout(self._max_seconds):
+                return await self._answer(request, entry, held)
+        except TimeoutError:
+            return await self._give_up(request, entry)
         except asyncio.CancelledError:
             if client_left(request):
                 self._note_that_the_client_left(entry)
             raise
+        finally:
+            held.release()
+            if request.content.is_eof():  # else the rest of a body too large is still to be thrown away
+                self._guards.enter(transport, "head")
 
-    async def _answer(self, request: web.Request, entry: LogEntry) -> web.StreamResponse:
-        too_large = False
-        try:
-            entry.update(body=await request.read())
-        except web.HTTPRequestEntityTooLarge:
-            too_large = True
-        reply = await self._service.answer(entry.request, too_large=too_large)
+    async def _answer(self, request: web.Request, entry: LogEntry, held: _Held) -> web.StreamResponse:
+        body = await self._read(request, held)
+        if request.content.is_eof():
+            self._guards.enter(request.transport, "answer")
+        if isinstance(body, HttpReply):
+            reply: Reply = body
+        else:
+            entry.update(body=body or b"")
+            reply = await self._service.answer(entry.request, too_large=body is None)
         # Recorded before the first byte goes out: who holds the answer finds the request in the log.
         now = time.monotonic()
         tail, streamed = ReplyTail(), _is_event_stream(reply)
@@ -97,12 +130,55 @@ class Server:
             tail.add(reply.body)
             entry.update(status=reply.status, answered_at=now, ended_at=now, streamed=streamed, tokens=tail.tokens())
             self._write_access_log(entry)
-            return _Prepared(reply)
+            return await _send_whole(request, reply)
         entry.update(status=reply.status, answered_at=now, streamed=streamed)
         response = await send_stream(request, reply, tail.add, lambda: self._note_the_end(entry, tail))
         if not entry.request.ended_at:
             self._note_that_the_client_left(entry)
         return response
+
+    async def _read(self, request: web.Request, held: _Held) -> bytes | HttpReply | None:
+        """The body, None if it is too large, or the reply where there is no room for it now."""
+        if (request.content_length or 0) > MAX_BODY_BYTES:
+            return None
+        body = bytearray()
+        async for piece in request.content.iter_any():
+            if not held.take(len(piece)):
+                message = f"The bodies of all requests together are larger than {BODIES_BYTES} bytes."
+                return ServiceError(503, "TEMPORARILY_UNAVAILABLE", message).reply(new_request_id())
+            body += piece
+            if len(body) > MAX_BODY_BYTES:
+                return None
+        return bytes(body)
+
+    async def _give_up(self, request: web.Request, entry: LogEntry) -> web.StreamResponse:
+        """End a request that took longer than the service allows: with a 504, or, once it is begun, in the middle."""
+        if entry.request.status:
+            if request.transport is not None:
+                request.transport.abort()
+            if not entry.request.ended_at:
+                self._note_the_end(entry, ReplyTail())
+            return web.Response()
+        # No source shows the text of the service.
+        message = f"The request took longer than {self._max_seconds:g} seconds."
+        reply = ServiceError(504, "DEADLINE_EXCEEDED", message).reply(new_request_id())
+        now = time.monotonic()
+        entry.update(status=reply.status, answered_at=now, ended_at=now)
+        self._write_access_log(entry)
+        response = _Prepared(reply)
+        response.force_close()
+        return response
+
+    def take_room(self, size: int) -> bool:
+        """Count bytes of a body; false where there is no room for them."""
+        if self._bodies + size > BODIES_BYTES:
+            return False
+        self._bodies += size
+        return True
+
+    def give_back_room(self, size: int) -> None:
+        """Count them no longer."""
+        self._bodies -= size
 
     def _note_the_end(self, entry: LogEntry, tail: ReplyTail) -> None:
         entry.update(ended_at=time.monotonic(), tokens=tail.tokens())
@@ -130,10 +206,54 @@ def _is_event_stream(reply: HttpReply | StreamReply) -> bool:
     )
 
 
+async def _stop_listening(listening: asyncio.Server) -> None:
+    """Accept no more, and close once those that were just accepted have their protocol.
+
+    asyncio of Python 3.11 forgets a connection, its socket open, that it accepted right before the closing.
+    """
+    with contextlib.suppress(NotImplementedError):  # the loop of Windows
+        for socket in listening.sockets:
+            asyncio.get_running_loop().remove_reader(socket)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    listening.close()
+
+
 def _url(host: str, port: int) -> str:
     """Where a program on this machine finds a listening socket: "all addresses" is none to go to."""
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not listened on
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+class _Held:
+    """What one request's body takes of the room for all."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._size = 0
+
+    def take(self, size: int) -> bool:
+        taken = self._server.take_room(size)
+        self._size += size if taken else 0
+        return taken
+
+    def release(self) -> None:
+        self._server.give_back_room(self._size)
+        self._size = 0
+
+
+async def _send_whole(request: web.Request, reply: HttpReply) -> web.StreamResponse:
+    """Send a plain reply, and wait until the client has taken it: until then it counts as being answered."""
+    response = _Prepared(reply)
+    if request.transport is not None:
+        request.transport.set_write_buffer_limits(0)
+    try:
+        await response.prepare(request)
+        await response.write_eof()
+        await request.writer.drain()
+    except ConnectionError:  # the client left: that is on record for streams, and of no account here
+        pass
+    return response
 
 
 class _Prepared(web.Response):

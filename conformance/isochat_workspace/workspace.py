@@ -20,13 +20,16 @@ from .gateway import GatewayState
 from .model_table import AnyModel, make_model
 from .models import Model
 from .oidc import ServicePrincipal, TokenIssuer
-from .records import RecordedRequest, RequestLog
+from .records import KEEP_BYTES, RecordedRequest, RequestLog
 from .responder import Responder
 from .scripted import Scripted
 from .server import AccessLog, Server
 from .service import Service
 
 _START_TIMEOUT_S = 180.0
+MAX_SECONDS = 297.0
+"""Execution limit of pay-per-token and most other endpoints ("Model Serving limits" page; it was 120 s before, and a
+later reading says 597 s for provisioned throughput)."""
 
 
 class Workspace:
@@ -44,9 +47,12 @@ class Workspace:
         gateway: whether `/ai-gateway` is there: "on", or how a workspace without it says so ("disabled", "absent",
             "not-implemented").
         service_principal: whose client id and secret fetch tokens at `/oidc/v1/token`.
+        max_seconds: how long a request may take, from its head to the last byte of its answer; then it is a 504, or a
+            stream cut short. None: for ever.
         access_log: called with each RecordedRequest, on the server's thread: once its answer is known; of a
             streamed answer once it has ended. Where the client left before, once that was seen.
-        keep_requests: how many requests are remembered; None remembers all.
+        keep_requests: how many requests are remembered; None remembers any number.
+        keep_bytes: what the remembered ones may hold together, in bytes; the oldest are forgotten first.
 
     It starts with `with` or `start()` and ends with the block or `stop()`. All of it is safe to use from any
     thread.
@@ -62,8 +68,10 @@ class Workspace:
         port: int = 0,
         gateway: GatewayState = "on",
         service_principal: ServicePrincipal | None = None,
+        max_seconds: float | None = MAX_SECONDS,
         access_log: AccessLog | None = None,
         keep_requests: int | None = None,
+        keep_bytes: int = KEEP_BYTES,
     ) -> None:
         made = named_model(model) if isinstance(model, str) else model
         served = default_set(made) if endpoints is None else tuple(endpoints)
@@ -77,7 +85,8 @@ class Workspace:
         self._default = served[-1] if served else None
         self._address = (host, port)
         self._access_log = access_log
-        self._log = RequestLog(keep_requests)
+        self._max_seconds = max_seconds
+        self._log = RequestLog(keep_requests, keep_bytes)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -94,6 +103,7 @@ class Workspace:
         port: int | None = None,
         access_log: AccessLog | None = None,
         keep_requests: int | None = None,
+        keep_bytes: int = KEEP_BYTES,
     ) -> Self:
         """The workspace that a `workspace.toml` declares; an argument given here counts more than the file.
 
@@ -107,8 +117,10 @@ class Workspace:
             port=(declared.port or 0) if port is None else port,
             gateway=declared.gateway,
             service_principal=declared.service_principal,
+            max_seconds=MAX_SECONDS if declared.max_seconds is None else declared.max_seconds,
             access_log=access_log,
             keep_requests=keep_requests,
+            keep_bytes=keep_bytes,
         )
 
     @property
@@ -217,7 +229,7 @@ class Workspace:
         loop, stopping = asyncio.get_running_loop(), asyncio.Event()
         with self._lock:
             self._loop, self._stopping = loop, stopping
-        server = Server(self._service, self._log, self._access_log)
+        server = Server(self._service, self._log, self._access_log, self._max_seconds)
         try:
             for model in (self._responder, *(endpoint.model for endpoint in self.endpoints)):
                 if model is not None:
