@@ -11,11 +11,8 @@ from typing import Any
 
 from isochat.errors import InvalidInputError
 from isochat.results import Message
-from isochat.wire_format.chat_completions import write_message
+from isochat.wire_format.chat_completions import ROLES, write_message
 from isochat.wire_format.json_text import check_sendable, type_name
-
-# Documented roles (foundation-model API reference, ChatMessage), and OpenAI's `developer` for its own models.
-ROLES = ("system", "developer", "user", "assistant", "tool")
 
 Messages = str | Sequence[Mapping[str, Any] | Message]
 

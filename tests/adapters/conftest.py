@@ -1,66 +1,21 @@
-"""Fixtures of the adapter tests: a clean environment, a workspace, clients of the five backends on it."""
+"""Fixtures of the adapter tests."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import isochat
-from isochat_workspace import Workspace
-
-BACKENDS = ("rest", "openai-chat", "openai-responses", "mlflow", "databricks-sdk")
-FOREIGN = ("ISOCHAT_", "DATABRICKS_", "OPENAI_", "MLFLOW_", "ARM_", "SSL_CERT_", "REQUESTS_CA_")
-PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+CHAT_BACKENDS = ("rest", "openai-chat", "mlflow", "databricks-sdk")
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An environment that names no workspace, and an empty home folder; gives the folder."""
-    for name in list(os.environ):
-        if name.startswith(FOREIGN) or name.lower() in PROXIES:
-            monkeypatch.delenv(name)
-    home = tmp_path / "home"
-    home.mkdir()
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-    return home
+def clean_environment(clean_environment: Path) -> Path:
+    """For each test here."""
+    return clean_environment
 
 
-@pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> str:
-    """Each of the five backends in turn."""
-    return str(request.param)
-
-
-@pytest.fixture(params=[name for name in BACKENDS if name != "openai-responses"])
+@pytest.fixture(params=CHAT_BACKENDS)
 def chat_backend(request: pytest.FixtureRequest) -> str:
     """Each of the four backends that speak chat completions."""
     return str(request.param)
-
-
-@pytest.fixture
-def workspace() -> Iterator[Workspace]:
-    with Workspace() as running:
-        yield running
-
-
-@pytest.fixture
-def make_client() -> Iterator[Callable[..., isochat.Client]]:
-    """Make a client, as `make_client(backend, workspace, **arguments)`; it is closed at the end of the test."""
-    with contextlib.ExitStack() as stack:
-
-        def make(backend: str, workspace: Workspace, **arguments: Any) -> isochat.Client:
-            given = {
-                "host": workspace.url,
-                "token": workspace.token,
-                "endpoint": workspace.default_endpoint,
-                **arguments,
-            }
-            return stack.enter_context(isochat.Client(backend, **given))
-
-        yield make

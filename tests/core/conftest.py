@@ -1,10 +1,9 @@
-"""Fixtures of the core tests: a clean environment, a workspace, a server that breaks HTTP byte by byte."""
+"""Fixtures of the core tests: a server that breaks HTTP byte by byte, and replies for it."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 import ssl
 import sys
@@ -15,12 +14,6 @@ from typing import Any
 
 import pytest
 
-import isochat
-from isochat_workspace import Workspace
-
-BACKENDS = ("rest", "openai-chat", "openai-responses", "mlflow", "databricks-sdk")
-FOREIGN = ("ISOCHAT_", "DATABRICKS_", "OPENAI_", "MLFLOW_", "ARM_", "SSL_CERT_", "REQUESTS_CA_")
-PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 TOKEN = "dapi-of-the-test"
 
 # What these tests share stands beside them.
@@ -28,45 +21,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An environment that names no workspace, and an empty home folder; gives the folder."""
-    for name in list(os.environ):
-        if name.startswith(FOREIGN) or name.lower() in PROXIES:
-            monkeypatch.delenv(name)
-    home = tmp_path / "home"
-    home.mkdir()
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-    return home
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> str:
-    """Each of the five backends in turn."""
-    return str(request.param)
-
-
-@pytest.fixture
-def workspace() -> Iterator[Workspace]:
-    with Workspace() as running:
-        yield running
-
-
-@pytest.fixture
-def make_client() -> Iterator[Callable[..., isochat.Client]]:
-    """Make a client, as `make_client(backend, server, **arguments)`; it is closed at the end of the test."""
-    with contextlib.ExitStack() as stack:
-
-        def make(backend: str | None, server: Any, **arguments: Any) -> isochat.Client:
-            given = {
-                "host": server.url,
-                "token": server.token,
-                "endpoint": getattr(server, "default_endpoint", "any"),
-                **arguments,
-            }
-            return stack.enter_context(isochat.Client(backend, **given))
-
-        yield make
+def clean_environment(clean_environment: Path) -> Path:
+    """For each test here."""
+    return clean_environment
 
 
 class FaultServer:

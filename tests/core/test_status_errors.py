@@ -42,6 +42,7 @@ def under_200(body: Any) -> isochat.StatusError | None:
         ({"detail": [{"loc": ["body", "input", 0], "msg": "a"}, {"loc": [], "msg": "b"}]}, None, "body.input.0: a; b"),
         ({"detail": [{"message": LONG}]}, None, LONG),
         ({"detail": {"where": "body"}}, None, '{"where": "body"}'),
+        ({"detail": [{"loc": 5, "msg": LONG}]}, None, LONG),
         ({"error_code": "X", "message": "a\n  b\n"}, "X", "a b"),
         ([{"error": {"code": 400, "message": LONG, "status": "INVALID_ARGUMENT"}}], "400", LONG),
         ([LONG], None, LONG),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -15,30 +14,14 @@ import pytest
 
 import isochat
 
-BACKENDS = ("rest", "openai-chat", "openai-responses", "mlflow", "databricks-sdk")
-FOREIGN = ("ISOCHAT_", "DATABRICKS_", "OPENAI_", "MLFLOW_", "ARM_", "SSL_CERT_", "REQUESTS_CA_")
-PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 TOKEN = "dapi-of-the-test"
 Chat = Callable[[isochat.Client], Any]
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An environment that names no workspace, and an empty home folder; gives the folder."""
-    for name in list(os.environ):
-        if name.startswith(FOREIGN) or name.lower() in PROXIES:
-            monkeypatch.delenv(name)
-    home = tmp_path / "home"
-    home.mkdir()
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-    return home
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> str:
-    """Each of the five backends in turn."""
-    return str(request.param)
+def clean_environment(clean_environment: Path) -> Path:
+    """For each test here."""
+    return clean_environment
 
 
 def whole(client: isochat.Client) -> Any:

@@ -20,33 +20,21 @@ import urllib3
 
 import isochat
 
-BACKENDS = ("rest", "openai-chat", "openai-responses", "mlflow", "databricks-sdk")
-NATIVE = BACKENDS[:3]
-FOREIGN = ("ISOCHAT_", "DATABRICKS_", "OPENAI_", "MLFLOW_", "ARM_", "SSL_CERT_", "REQUESTS_CA_")
-PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+NATIVE = ("rest", "openai-chat", "openai-responses")
 PATIENCE = 60.0
 TIMES = float(os.environ.get("ISOCHAT_SOAK", "1"))
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An environment that names no workspace, and an empty home folder."""
-    for name in list(os.environ):
-        if name.startswith(FOREIGN) or name.lower() in PROXIES:
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+def clean_environment(clean_environment: Path) -> Path:
+    """For each test here."""
+    return clean_environment
 
 
 @pytest.fixture
 def times() -> Callable[[int], int]:
     """How many: the usual number by what the environment variable ISOCHAT_SOAK says (10 in the long run)."""
     return lambda usual: max(1, round(usual * TIMES))
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 @pytest.fixture(params=NATIVE)

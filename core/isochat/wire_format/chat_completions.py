@@ -43,6 +43,8 @@ FINISH_REASONS: dict[str, FinishReason] = {
     "content_filter": "content_filter",
     "error": "error",
 }
+# Documented roles (foundation-model API reference, ChatMessage), and OpenAI's `developer` for its own models.
+ROLES = ("system", "developer", "user", "assistant", "tool")
 _NO_META = Meta()
 _TEXT_TYPES = ("text", "output_text")
 
@@ -104,7 +106,7 @@ def read_message(data: dict[str, Any], path: str) -> Message:
     tool_calls = _read_tool_calls(data.get("tool_calls"), f"{path}.tool_calls")
     if _PARTS in data:  # written by to_dict(), which has worked all of it out
         content, reasoning, refusal = (_text_or_none(data.get(k)) for k in ("content", "reasoning_content", "refusal"))
-        return Message(_text_or_none(data.get("role")) or "assistant", content, reasoning, tool_calls, refusal, parts)
+        return Message(_role(data), content, reasoning, tool_calls, refusal, parts)
     content = joined(parts, TextPart)
     if not tool_calls and isinstance(data.get("function_call"), dict):  # the older form, of one call without an id
         tool_calls = (_read_tool_call({"function": data["function_call"]}, f"{path}.function_call"),)
@@ -114,13 +116,19 @@ def read_message(data: dict[str, Any], path: str) -> Message:
     if content is None and data.get("content") == "" and not tool_calls:
         content = ""  # an answer of no words; beside tool calls it means that there is no text
     return Message(
-        role=_text_or_none(data.get("role")) or "assistant",
+        role=_role(data),
         content=content,
         reasoning=joined(parts, ReasoningPart),
         tool_calls=tool_calls,
         refusal=joined(parts, RefusalPart),
         parts=parts,
     )
+
+
+def _role(data: dict[str, Any]) -> str:
+    """Who is said to have answered; a word of other APIs (``model``, ``ai``) is the assistant's, who may go back."""
+    role = data.get("role")
+    return str(role) if role in ROLES else "assistant"
 
 
 def _read_parts(data: dict[str, Any], path: str) -> tuple[Part, ...]:

@@ -99,11 +99,17 @@ def _message(data: Mapping[str, Any]) -> str | None:
 
 def _found_wrong(detail: Any) -> str:
     """What FastAPI finds wrong with a request: a list of places and what is the matter there."""
-    if isinstance(detail, list) and all(isinstance(one, Mapping) and isinstance(one.get("msg"), str) for one in detail):
-        return "; ".join(
-            ": ".join(filter(None, [".".join(map(str, one.get("loc") or ())), one["msg"]])) for one in detail
-        )
-    return json.dumps(detail)
+    if not isinstance(detail, list) or not all(map(_is_finding, detail)):
+        return json.dumps(detail)
+    told = []
+    for one in detail:
+        place = one.get("loc")
+        told.append(f"{'.'.join(map(str, place))}: {one['msg']}" if isinstance(place, list) and place else one["msg"])
+    return "; ".join(told)
+
+
+def _is_finding(value: Any) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("msg"), str)
 
 
 def _flagged(account: Any) -> str | None:
