@@ -2,7 +2,8 @@
 
 Time to the first chunk: of a stream with a chunk each millisecond, from the call to the first text, less what a bare
 socket needs in the same round. Cost: CPU time of this process (user and system, all threads) for each of 1,024 chunks,
-and the ratio to the bare OpenAI client. Medians over interleaved rounds; a ratio is the median of the rounds' ratios.
+the ratio to the bare OpenAI client (on a loop, to its asynchronous one), and what `rest` adds to the HTTP library and
+the JSON decoder under it. Medians over interleaved rounds, of the rounds' own ratios and differences.
 
 usage: python bench/streams.py [--rounds 9] [--chunks 1024]
 """
@@ -33,6 +34,8 @@ ENDPOINT = "databricks-gpt-5"
 BACKENDS = ("rest", "openai-chat", "openai-responses", "mlflow", "databricks-sdk")
 TOKEN = "t"
 TARGETS = {"isochat rest": 0.10, "isochat rest, async": 0.05}
+STACKS = {"isochat rest": "urllib3 + msgspec", "isochat rest, async": "aiohttp + msgspec"}
+ADDED = 5.0
 
 # Reads a stream of that prompt; gives the moment of its first text.
 Reader = Callable[[str], float]
@@ -132,6 +135,23 @@ def bare_openai(url: str) -> Reader:
     return read
 
 
+def bare_openai_on_a_loop(url: str, run: Callable[[Any], Any], stack: contextlib.ExitStack) -> Reader:
+    import openai
+
+    client = openai.AsyncOpenAI(api_key=TOKEN, base_url=f"{url}/serving-endpoints")
+    stack.callback(lambda: run(client.close()))
+
+    async def read(prompt: str) -> float:
+        first = 0.0
+        messages: Any = [{"role": "user", "content": prompt}]
+        async for chunk in await client.chat.completions.create(model=ENDPOINT, messages=messages, stream=True):
+            if not first and chunk.choices and chunk.choices[0].delta.content:
+                first = time.perf_counter()
+        return first
+
+    return lambda prompt: run(read(prompt))  # type: ignore[no-any-return]
+
+
 def through_isochat(url: str, backend: str) -> Reader:
     client = isochat.Client(backend, endpoint=ENDPOINT, host=url, token=TOKEN)
 
@@ -164,6 +184,7 @@ def readers(url: str, run: Callable[[Any], Any], stack: contextlib.ExitStack) ->
         "urllib3 + msgspec": bare_urllib3(url),
         "aiohttp + msgspec": bare_aiohttp(url, run, stack),
         "openai": bare_openai(url),
+        "openai, async": bare_openai_on_a_loop(url, run, stack),
         "isochat rest": through_isochat(url, "rest"),
         "isochat rest, async": on_a_loop(url, "rest", run),
     }
@@ -192,11 +213,16 @@ def costs(made: dict[str, Reader], rounds: int, chunks: int) -> None:
                 spent[name].append((time.process_time() - begun) / chunks * 1e6)
     print(f"\n{f'CPU for each of {chunks} chunks':32}{'us':>8}{'of openai':>12}{'at most':>10}   (range)")
     for name, taken in spent.items():
-        ratios = sorted(mine / bare for mine, bare in zip(taken, spent["openai"], strict=True))
+        bare = spent["openai, async" if name.endswith("async") else "openai"]
+        ratios = sorted(mine / theirs for mine, theirs in zip(taken, bare, strict=True))
         wanted = TARGETS.get(name, 0.25 if name.startswith("isochat") else None)
         goal = "" if wanted is None else f"{wanted:.2f}"
         shown = f"{statistics.median(taken):8.1f}{statistics.median(ratios):12.3f}{goal:>10}"
         print(f"{name:32}{shown}   ({ratios[0]:.3f}-{ratios[-1]:.3f})")
+    print(f"\n{'added for each chunk':42}{'us':>8}{'at most':>12}")
+    for name, stack in STACKS.items():
+        added = statistics.median(mine - under for mine, under in zip(spent[name], spent[stack], strict=True))
+        print(f"{f'{name}, to {stack}':42}{added:+8.1f}{ADDED:>12.1f}")
 
 
 def main() -> None:

@@ -84,11 +84,9 @@ class Gate:
             yield piece
 
 
-def gated(api: Api, line_end: str = "\n", patience: float = PATIENCE) -> Gate:
-    """The events of ``api``, an event a piece, in lines that end in ``line_end``."""
-    events: list[dict[str, Any] | str] = [*EVENTS[api]]
-    written = [ServerStream(events=[event]).body().replace(b"\n", line_end.encode()) for event in events]
-    return Gate(written, patience)
+def gated(api: Api, patience: float = PATIENCE) -> Gate:
+    """The events of ``api``, an event a piece."""
+    return Gate([ServerStream(events=[event]).body() for event in EVENTS[api]], patience)
 
 
 def walk(client: Client, gate: Gate, mode: Mode, runner: asyncio.Runner) -> list[str]:

@@ -59,7 +59,8 @@ class Client:
         headers: Headers for every request.
         trust_env: Read proxy and certificate settings from the environment.
         ca_bundle: A PEM file of certificate authorities.
-        max_connections: Connections at once; further calls wait for a free one.
+        max_connections: Connections at once, those of all threads together, and of each event loop those of its own;
+            further calls wait for a free one. A stream holds one until it ends.
         auth_scheme: ``bearer``, or ``basic`` as in ``curl -u token:...``.
         allow_insecure: Allow plain http to a host that is not this machine.
         config_file: The ``isochat.toml`` to read.

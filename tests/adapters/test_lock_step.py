@@ -69,6 +69,15 @@ def split(events: list[bytes]) -> list[bytes]:
     return [whole[a:b] for a, b in itertools.pairwise(ends)]
 
 
+def with_crlf(events: list[bytes]) -> list[bytes]:
+    return [event.replace(b"\n", b"\r\n") for event in events]
+
+
+def with_cr(events: list[bytes]) -> list[bytes]:
+    """Here an event's end must not wait to see whether a line feed follows."""
+    return [event.replace(b"\n", b"\r") for event in events]
+
+
 def zipped(events: list[bytes]) -> list[bytes]:
     packer = zlib.compressobj(wbits=31)
     pieces = [packer.compress(event) + packer.flush(zlib.Z_SYNC_FLUSH) for event in events]
@@ -85,6 +94,8 @@ FRAMINGS: dict[str, tuple[Callable[[list[bytes]], list[bytes]], Callable[[bytes]
     "chunked": (plain, chunked, b"0\r\n\r\n", ("Transfer-Encoding: chunked",)),
     "close-delimited": (plain, bytes, b"", ("Connection: close",)),
     "gzip": (zipped, chunked, b"0\r\n\r\n", ("Transfer-Encoding: chunked", "Content-Encoding: gzip")),
+    "CRLF": (with_crlf, chunked, b"0\r\n\r\n", ("Transfer-Encoding: chunked",)),
+    "CR": (with_cr, chunked, b"0\r\n\r\n", ("Transfer-Encoding: chunked",)),
     "split events": (split, chunked, b"0\r\n\r\n", ("Transfer-Encoding: chunked",)),
     "split frames": (plain, lambda piece: piece, b"0\r\n\r\n", ("Transfer-Encoding: chunked",)),
 }

@@ -1,11 +1,10 @@
-"""Does a stream reach the reader piece by piece, in lock-step with the server, by each client's own streaming call?"""
+"""Do the backends that run on an event loop read a refusal whole, serve several loops and keep to their own setup?"""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import json
-import queue
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -19,21 +18,16 @@ from isochat.request import Request
 from isochat.transport.async_pools import AsyncPools
 from isochat.transport.async_wire import AsyncWire
 from isochat.transport.deadline import Deadline, SystemClock
-from isochat.transport.pools import Pools
-from isochat.transport.wire import Wire
 
 NATIVE = ("rest", "openai-chat", "openai-responses")
-PIECES = [b'data: {"piece": %d}\n\n' % number for number in range(5)]
 
 
-class LockStep:
-    """A server that sends a piece of its stream only when it is told to."""
+class Refusing:
+    """A server that refuses its one request, in two pieces."""
 
-    def __init__(self, status: bytes = b"200 OK") -> None:
+    def __init__(self) -> None:
         self.bodies: list[dict[str, Any]] = []
         self.heads: list[str] = []
-        self.next: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._status = status
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(30)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -48,25 +42,15 @@ class LockStep:
             self.heads.append(b"".join(lines).decode())
             self.bodies.append(json.loads(reader.read(length)))
             connection.sendall(
-                b"HTTP/1.1 " + self._status + b"\r\nContent-Type: text/event-stream\r\n"
-                b"Transfer-Encoding: chunked\r\nSet-Cookie: a=b\r\n\r\n"
+                b"HTTP/1.1 429 Too Many Requests\r\nTransfer-Encoding: chunked\r\nSet-Cookie: a=b\r\n\r\n"
             )
-            while (piece := self.next.get(timeout=30)) is not None:
+            for piece in (b'{"error_code": "REQUEST_LIMIT_EXCEEDED", ', b'"message": "slow down"}', b""):
                 connection.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
-            connection.sendall(b"0\r\n\r\n")
             reader.read()  # until the client has gone
 
     def close(self) -> None:
-        self.next.put(None)
         self._thread.join(30)
         self._listener.close()
-
-
-@pytest.fixture
-def server() -> Iterator[LockStep]:
-    running = LockStep()
-    yield running
-    running.close()
 
 
 @pytest.fixture(params=NATIVE)
@@ -93,7 +77,7 @@ def request_for(backend: Backend) -> Request:
     return Request("e", backend.capabilities.api, body, (message,), "e")
 
 
-def asked_properly(server: LockStep, backend: Backend, stream: bool) -> None:
+def asked_properly(server: Refusing, backend: Backend, stream: bool) -> None:
     (body,) = server.bodies
     assert body.get("stream") is (True if stream else None)
     assert (body["temperature"], body["usage_context"]) == (0.5, {"who": "me"})
@@ -101,70 +85,11 @@ def asked_properly(server: LockStep, backend: Backend, stream: bool) -> None:
     assert f"/{backend.capabilities.surface}" in server.heads[0].partition("\r\n")[0]
 
 
-def test_in_lock_step(make: Any, server: LockStep) -> None:
-    backend, pools = make(server.url), Pools()
-    wire = Wire(pools, Deadline(30, SystemClock()), streaming=True)
-
-    assert backend.stream(request_for(backend), wire) is None
-    assert wire.incoming is not None
-    got = []
-    for piece in PIECES:
-        server.next.put(piece)
-        got.append(wire.incoming.read1())
-    server.next.put(None)
-
-    assert (got, wire.incoming.read1()) == (PIECES, b"")
-    assert (wire.status, wire.body, wire.failure) == (200, None, None)
-    asked_properly(server, backend, stream=True)
-    pools.close()
-
-
-def test_in_lock_step_on_a_loop(make: Any, server: LockStep) -> None:
-    backend, pools = make(server.url), AsyncPools()
-
-    async def stream() -> tuple[AsyncWire, list[bytes], bytes]:
-        wire = AsyncWire(pools, Deadline(30, SystemClock()), streaming=True)
-        assert await backend.astream(request_for(backend), wire) is None
-        assert wire.incoming is not None
-        got = []
-        for piece in PIECES:
-            server.next.put(piece)
-            got.append(await wire.incoming.read1())
-        server.next.put(None)
-        return wire, got, await wire.incoming.read1()
-
-    wire, got, end = asyncio.run(stream())
-
-    assert (got, end) == (PIECES, b"")
-    assert (wire.status, wire.body, wire.failure) == (200, None, None)
-    asked_properly(server, backend, stream=True)
-
-
-CALLS = {"rest": "POST invocations", "openai-chat": "chat.completions.create", "openai-responses": "responses.create"}
-
-
-def test_left_after_the_first_piece(make: Any, server: LockStep) -> None:
-    backend, pools = make(server.url), AsyncPools(max_connections=1)
-    server.next.put(PIECES[0])
-
-    async def leave() -> AsyncWire:
-        wire = AsyncWire(pools, Deadline(30, SystemClock()), streaming=True)
-        await backend.astream(request_for(backend), wire)
-        assert wire.incoming is not None
-        await wire.incoming.read1()
-        wire.incoming.close()
-        return wire
-
-    assert asyncio.run(leave()).client_call == CALLS[backend.name]
-
-
 @pytest.mark.parametrize("streaming", [False, True])
 def test_an_error_instead_of_a_stream_is_read_whole(streaming: bool, make: Any) -> None:
     """Also of a plain call: the client raises its own exception of the status, and the wire has the truth."""
-    server = LockStep(b"429 Too Many Requests")
+    server = Refusing()
     backend, pools = make(server.url), AsyncPools()
-    server.next.put(b'{"error_code": "REQUEST_LIMIT_EXCEEDED", "message": "slow down"}')
-    server.next.put(None)
 
     async def call() -> tuple[AsyncWire, str | None]:
         wire = AsyncWire(pools, Deadline(30, SystemClock()), streaming=streaming)
