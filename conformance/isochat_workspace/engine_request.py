@@ -10,7 +10,9 @@ from .grammar import engine_grammar
 from .http_reply import ServiceError
 from .models import Prompt, text_of
 
-USUAL_MAX_TOKENS = 512
+_USUAL_MAX_TOKENS = 512
+_USUAL_MAX_TOKENS_OF_JSON = 1024
+"""More: its parts are bounded one by one, and half an object is of no use."""
 _SEED = 1
 _SEEDS = 2**32 - 1
 """Seeds of the engine are below this; this one itself stands for "any", and would make chance of it."""
@@ -24,9 +26,10 @@ def engine_request(prompt: Prompt, index: int, grammar: str | None) -> dict[str,
     What the prompt leaves open is said: the engine's own defaults (a `top_k` of 40, a `min_p`) are not the
     service's. Stop sequences are not sent (see `stop_sequences.py`).
     """
+    usual = _USUAL_MAX_TOKENS if grammar is None else _USUAL_MAX_TOKENS_OF_JSON
     request: dict[str, Any] = {
         "messages": [_message(message) for message in prompt.messages],
-        "max_tokens": min(prompt.max_tokens or USUAL_MAX_TOKENS, CONTEXT_TOKENS),
+        "max_tokens": min(prompt.max_tokens or usual, CONTEXT_TOKENS),
         "temperature": prompt.temperature or 0.0,
         "top_p": 1.0 if prompt.top_p is None else prompt.top_p,
         "top_k": min(prompt.top_k or 0, 2**31 - 1),
@@ -55,12 +58,16 @@ def _message(message: Mapping[str, Any]) -> dict[str, Any]:
     text = text_of(content)
     if role == "tool":
         return {"role": "user", "content": f"Tool result: {text}"}
-    calls = [call.get("function", {}) for call in message.get("tool_calls") or () if isinstance(call, dict)]
-    told = [f"Tool call: {call.get('name')} {call.get('arguments')}" for call in calls]
+    told = [f"Tool call: {call.get('name')} {call.get('arguments')}" for call in _calls(message.get("tool_calls"))]
     return {
         "role": "system" if role == "developer" else str(role),
         "content": "\n".join([text, *told] if text else told),
     }
+
+
+def _calls(given: Any) -> list[Mapping[str, Any]]:
+    calls = [call.get("function") for call in given if isinstance(call, Mapping)] if isinstance(given, list) else []
+    return [call for call in calls if isinstance(call, Mapping)]
 
 
 def _no_text(kind: Any) -> ServiceError:

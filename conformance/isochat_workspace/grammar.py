@@ -17,6 +17,7 @@ MOST_CALLS = 4
 _HEAD = "%llguidance {}\n"
 _MARK = "^^"
 _NO_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}}
+_TELLING = ("properties", "patternProperties", "additionalProperties", "required", "$ref", "anyOf", "oneOf", "allOf")
 # One way of writing each value: a small model that may choose its blanks writes nothing else.
 _LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
@@ -79,8 +80,11 @@ def _calls(prompt: Prompt) -> str:
 
 
 def _arguments(tool: Tool) -> dict[str, Any]:
-    """Arguments are an object whatever the schema says or leaves out."""
-    return bounded({**_NO_ARGUMENTS, **tool.parameters} if "$ref" not in tool.parameters else tool.parameters)
+    """Arguments are an object, also where the schema does not say so; one that says nothing has none."""
+    schema = tool.parameters if any(key in tool.parameters for key in _TELLING) else _NO_ARGUMENTS
+    if schema.get("type", "object") != "object":
+        raise ServiceError(400, "BAD_REQUEST", f"Bad request: parameters of '{tool.name}' have to be of type 'object'")
+    return bounded({"type": "object", **schema})
 
 
 def _json(schema: Mapping[str, Any]) -> str:

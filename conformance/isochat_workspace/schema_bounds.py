@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from .flat_schema import COMBINED, DEFINITIONS, NotFlatError, flattened
 from .http_reply import ServiceError
 
 _LONGEST_TEXT = 60
@@ -18,6 +19,7 @@ _LONGEST_ALLOWED = 300
 _LONGEST_DEMANDED = 2000
 _ENDLESS = 1e300
 _DEEPEST = 40
+_LARGEST_SCHEMA = 300_000
 _KEY = "^[A-Za-z_][A-Za-z0-9_ ]{0,29}$"
 
 _FORMATS = frozenset(
@@ -34,7 +36,6 @@ _IMPOSSIBLE = (
 )  # fmt: skip
 """Keywords that a grammar cannot keep. One that is left out would give an answer the schema forbids."""
 
-_COMBINED = ("anyOf", "oneOf")
 _EXCLUSIVE = ("exclusiveMinimum", "exclusiveMaximum")
 _NUMERIC = ("minimum", "maximum", *_EXCLUSIVE, "multipleOf")
 _KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -77,10 +78,13 @@ def bounded(schema: Any) -> dict[str, Any]:
     are closed where nothing says that they are open. Annotations and unknown keywords are left out. Raises
     ServiceError 400 for what is no schema or cannot be kept.
     """
-    return _bounded(schema, "$", 0)
+    written = json.dumps(schema)
+    if len(written) > _LARGEST_SCHEMA:
+        _refuse("$", f"it is longer than {_LARGEST_SCHEMA} characters")
+    return _bounded(schema, schema, "$", 0)
 
 
-def _bounded(schema: Any, place: str, depth: int) -> dict[str, Any]:
+def _bounded(schema: Any, root: Any, place: str, depth: int) -> dict[str, Any]:
     if schema is True:
         return dict(ANY_VALUE)
     if not isinstance(schema, Mapping):
@@ -93,17 +97,21 @@ def _bounded(schema: Any, place: str, depth: int) -> dict[str, Any]:
     for key, kind, name in _SHAPES:
         if not isinstance(schema.get(key, kind()), kind):
             _refuse(place, f"'{key}' has to be {name}")
-    if schema.get("allOf"):
-        return _bounded(_merged(schema, place), place, depth + 1)
+    try:
+        flat = flattened(schema, root)
+    except NotFlatError as error:
+        _refuse(place, str(error))
+    if flat is not schema:
+        return _bounded(flat, root, place, depth + 1)
 
     def part(value: Any, *step: str) -> dict[str, Any]:
-        return _bounded(value, ".".join((place, *step)), depth + 1)
+        return _bounded(value, root, ".".join((place, *step)), depth + 1)
 
     made: dict[str, Any] = {key: schema[key] for key in _PLAIN if key in schema}
-    for key in ("$defs", "definitions", "properties", "patternProperties"):
+    for key in (*DEFINITIONS, "properties", "patternProperties"):
         if key in schema:
             made[key] = {name: part(value, key, name) for name, value in schema[key].items()}
-    for key in _COMBINED:
+    for key in COMBINED:
         if key in schema:
             made[key] = [part(value, key, str(at)) for at, value in enumerate(schema[key])]
     if schema.get("format") in _FORMATS:
@@ -111,17 +119,22 @@ def _bounded(schema: Any, place: str, depth: int) -> dict[str, Any]:
     elif schema.get("format") == "uri":
         made.setdefault("pattern", _ADDRESS)
     kinds = _kinds(schema)
+    if "type" in schema and not kinds:
+        _refuse(place, "'type' has to be the name of a type, or a list of names")
     if kinds:
         made["type"] = schema.get("type", kinds[0])
-    elif not any(key in made for key in ("enum", "const", "$ref", *_COMBINED)):
-        return {**{key: made[key] for key in ("$defs", "definitions") if key in made}, **ANY_VALUE}
+    elif not any(key in made for key in ("enum", "const", "$ref", *COMBINED)):
+        return {**{key: made[key] for key in DEFINITIONS if key in made}, **ANY_VALUE}
     if "enum" in made or "const" in made:
+        for value in (*made.get("enum", ()), made.get("const")):
+            if isinstance(value, str) and len(value) > _LONGEST_DEMANDED:
+                _refuse(place, f"a text of {len(value)} characters is more than this model can write")
         return made
     if "object" in kinds:
         _bound_object(made, schema, part)
-        if depth == 0 and made["properties"]:
-            # {} is the shortest way out, and too often the likeliest.
-            made.setdefault("minProperties", min(1, made.get("maxProperties", 1)))
+        if place == "$" and made["properties"] and made.get("maxProperties") != 0:
+            # {} is the shortest way out, and too often the likeliest. (`minProperties` costs the engine far more.)
+            made["required"] = made.get("required") or [next(iter(made["properties"]))]
     if "array" in kinds:
         _bound_list(made, schema, part)
     if "string" in kinds:
@@ -139,7 +152,7 @@ def _kinds(schema: Mapping[str, Any]) -> tuple[str, ...]:
         return (given,)
     if isinstance(given, list):
         return tuple(kind for kind in given if isinstance(kind, str))
-    if any(key in schema for key in ("enum", "const", "$ref", *_COMBINED)):
+    if any(key in schema for key in ("enum", "const", "$ref", *COMBINED)):
         return ()
     return next(((kind,) for kind, keywords in _KINDS if any(word in schema for word in keywords)), ())
 
@@ -207,7 +220,7 @@ def _with_bounded_numbers(made: dict[str, Any], kinds: tuple[str, ...], place: s
         _refuse(place, "fractions below zero cannot be kept")
     if len(parts) == 1:
         return {**made, **parts[0]}
-    return {**{key: made[key] for key in ("$defs", "definitions") if key in made}, "anyOf": parts}
+    return {**{key: made[key] for key in DEFINITIONS if key in made}, "anyOf": parts}
 
 
 def _step(lowest: float, highest: float) -> float:
@@ -231,22 +244,6 @@ def _number(made: Mapping[str, Any], key: str, place: str, default: float | None
     if value is not None and not -_ENDLESS < value < _ENDLESS:
         _refuse(place, f"'{key}' is too large")
     return value
-
-
-def _merged(schema: Mapping[str, Any], place: str) -> dict[str, Any]:
-    """`allOf` put together with what stands beside it, as far as its parts do not speak of the same thing."""
-    merged: dict[str, Any] = {key: value for key, value in schema.items() if key != "allOf"}
-    for one in schema["allOf"]:
-        if not isinstance(one, Mapping):
-            _refuse(place, f"it is no schema: {json.dumps(one)[:40]}")
-        for key, value in one.items():
-            if key in ("properties", "patternProperties") and isinstance(value, Mapping):
-                merged[key] = {**merged.get(key, {}), **value}
-            elif key == "required" and isinstance(value, list):
-                merged[key] = [*merged.get(key, ()), *value]
-            elif merged.setdefault(key, value) != value and key not in ("title", "description", "default", "examples"):
-                _refuse(place, f"'allOf' says two things of '{key}'")
-    return merged
 
 
 def _refuse(place: str, reason: str) -> NoReturn:

@@ -26,10 +26,10 @@ class SmolLM2(Model):
     """The real model. `isochat local install` has to have fetched it.
 
     One question has one answer: without a `temperature` it is 0, without a `seed` the seed is fixed, and
-    questions are answered one after another. Where no limit is asked for, 512 tokens is the limit: a model
-    of this size may repeat itself without end. A forced tool is called through a grammar made of its schema;
-    of its own accord this model calls no tool. Images are not read. An engine that has died is started again
-    by the next question.
+    questions are answered one after another. Where no limit is asked for, 512 tokens is the limit (1024 under a
+    schema): a model of this size may repeat itself without end. A forced tool is called through a grammar made
+    of its schema; of its own accord this model calls no tool. Images are not read. An engine that has died is
+    started again by the next question.
     """
 
     served_name = SERVED_NAME

@@ -60,6 +60,14 @@ SCHEMAS: dict[str, Schema] = {
     "no type": {"properties": {"a": {"minimum": 3}, "b": {"minLength": 2}}, "required": ["a", "b"]},
     "annotations": {"$schema": "http://json-schema.org/draft-07/schema#", "title": "T", **required(a=TEXT), "x-y": 1},
     "odd names": required(**{'na\N{LATIN SMALL LETTER I WITH DIAERESIS}ve "q"\n': WHOLE, "a b": WHOLE}),
+    "alternatives beside properties": {
+        "type": "object",
+        "properties": {"a": WHOLE, "b": WHOLE},
+        "anyOf": [{"required": ["a"]}, {"required": ["b"]}],
+    },
+    "a definition and more": {**CITY, "$ref": "#/$defs/City", "properties": {"size": WHOLE}, "required": ["size"]},
+    "parts that agree": {"allOf": [required(a={"minimum": 3}), required(a={"type": "integer", "maximum": 5})]},
+    "sixty-four fields": {"type": "object", "properties": {f"field {n}": {"type": "boolean"} for n in range(64)}},
     "a list": {"type": "array", "items": required(n=WHOLE), "minItems": 1},
     "a text": TEXT,
 }
@@ -106,7 +114,12 @@ IMPOSSIBLE: dict[str, tuple[Schema, str]] = {
     "unique items": (required(a={"type": "array", "items": TEXT, "uniqueItems": True}), "'uniqueItems'"),
     "look-ahead": (required(a={"type": "string", "pattern": "^(?=a)b$"}), "makes no grammar of it"),
     "overlapping alternatives": (required(a={"oneOf": [WHOLE, NUMBER]}), "makes no grammar of it"),
-    "a reference to nothing": ({"$ref": "#/$defs/Nobody"}, "makes no grammar of it"),
+    "a reference to nothing": ({"$ref": "#/$defs/Nobody"}, "nothing is at '#/\\$defs/Nobody'"),
+    "a circle": ({"$defs": {"A": {"$ref": "#/$defs/A"}}, "$ref": "#/$defs/A"}, "lead in a circle"),
+    "parts that contradict": ({"allOf": [{"type": "string"}, {"type": "null"}]}, "two things are said of 'type'"),
+    "a type by number": (required(a={"type": 5}), "'type' has to be the name"),
+    "a text too long": (required(a={"const": "x" * 9999}), "more than this model can write"),
+    "too much": (required(a={"enum": [f"value {n}" for n in range(30_000)]}), "longer than 300000"),
     "no schema": (required(a=5), r"at \$.properties.a: it is no schema: 5"),
     "properties as a list": ({"type": "object", "properties": ["a"]}, "'properties' has to be an object"),
     "a bound of letters": (required(a={"type": "string", "maxLength": "x"}), "'maxLength' has to be a number"),
@@ -239,6 +252,30 @@ def test_a_tool_that_may_be_called_is_not(smollm2: Workspace, send: Send) -> Non
             smollm2, "POST", CHAT, {"messages": QUESTION, "tools": TOOLS, "tool_choice": choice, "max_tokens": 4}
         )
         assert answer.json()["choices"][0]["message"].keys() == {"role", "content"}
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"anyOf": [required(a=WHOLE), required(b=TEXT)]},
+        {**CITY, "$ref": "#/$defs/City"},
+        {"type": "object", "additionalProperties": WHOLE},
+        {"required": ["a"]},
+        {},
+    ],
+    ids=["alternatives", "reference", "map", "no properties", "nothing"],
+)
+def test_parameters_of_any_shape_give_an_object(smollm2: Workspace, send: Send, parameters: Schema) -> None:
+    tools = [{"type": "function", "function": {"name": "f", "parameters": parameters}}]
+    body = {"messages": QUESTION, "tools": tools, "tool_choice": "required"}
+    [call] = send(smollm2, "POST", CHAT, body).json()["choices"][0]["message"]["tool_calls"]
+    validate(call["function"]["arguments"], {"type": "object", **parameters})
+
+
+def test_history_of_any_shape_is_read(smollm2: Workspace, send: Send) -> None:
+    for calls in ([{"function": None}], "x", 5, [7], [{"id": "c", "function": {"name": "f", "arguments": "{}"}}]):
+        messages = [*QUESTION, {"role": "assistant", "content": None, "tool_calls": calls}]
+        assert send(smollm2, "POST", CHAT, {"messages": messages, "max_tokens": 1}).status == 200
 
 
 def test_a_name_no_function_can_have_is_a_400(smollm2: Workspace, send: Send) -> None:
