@@ -70,7 +70,7 @@ class OutputType:
                 raise ValueError(_pydantic_reasons(error)) from error
         try:
             return msgspec.json.decode(text, type=self._kind)
-        except (ValueError, RecursionError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise ValueError(_in_one_line(error)) from error
 
     def __reduce__(self) -> tuple[Any, ...]:

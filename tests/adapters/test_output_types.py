@@ -8,7 +8,7 @@ import enum
 import json
 import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, Literal, NotRequired, TypedDict, TypeVar
 
 import msgspec
@@ -17,9 +17,10 @@ import pytest
 
 import isochat
 from isochat.output_types import output_type
-from isochat_workspace import Endpoint, HttpReply, Replay, Workspace
+from isochat_workspace import Endpoint, HttpReply, Replay, StreamReply, Workspace
 
 Make = Callable[..., isochat.Client]
+EVENTS = {"content-type": "text/event-stream"}
 
 
 class Mood(enum.Enum):
@@ -160,12 +161,22 @@ def test_a_stream_and_a_loop_give_it_too(backend: str, workspace: Workspace, mak
 
 
 def test_what_has_come_of_a_stream_and_the_whole_are_read_apart(workspace: Workspace, make_client: Make) -> None:
-    stream = make_client("rest", workspace, endpoint="databricks-gpt-5").chat("?", response_format=Order, stream=True)
+    halfway = threading.Event()
+
+    def pieces() -> Iterator[bytes]:
+        for text in ('{"name": "Be', 'rn", "size": 3}'):
+            yield b"data: " + json.dumps({"choices": [{"delta": {"content": text}}]}).encode() + b"\n\n"
+            halfway.wait(30)
+        yield b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
+
+    workspace.add(Endpoint("halves", Replay({"chat": [StreamReply(200, EVENTS, pieces)]})))
+    stream = make_client("rest", workspace, endpoint="halves").chat("?", response_format=Town, stream=True)
     next(stream)
 
     with pytest.raises(isochat.OutputParseError):
         print(stream.partial.parsed)
-    assert isinstance(stream.result().parsed, Order)
+    halfway.set()
+    assert stream.result().parsed == {"name": "Bern", "size": 3}
 
 
 CLOSED = {"additionalProperties": False}

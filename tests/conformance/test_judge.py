@@ -225,7 +225,7 @@ class StripsTheText(ChangesTheReply):
 @defect("finish-unknown-word", 'finish_reason is "stop", expected "unknown"')
 class TakesTheUnknownForStop(ChangesTheReply):
     def change(self, data: dict[str, Any]) -> bool:
-        known = ("stop", "length", "content_filter", "tool_calls", "function_call", "error", None)
+        known = ("stop", "length", "content_filter", "tool_calls", "function_call", "error", "", None)
         known += ("cancelled", "incomplete")  # a list of its own, which lacks one
         unknown = [choice for choice in choices_of(data) if choice.get("finish_reason") not in known]
         for choice in unknown:
