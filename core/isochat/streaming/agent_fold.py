@@ -13,7 +13,7 @@ from isochat.streaming.chunks import NOTHING_SAID, ChatChunk, Said
 from isochat.streaming.tool_calls import ToolCalls
 from isochat.wire_format.agents import read_chat_agent
 from isochat.wire_format.chat_completions import FINISH_REASONS
-from isochat.wire_format.usage import merged_usage, read_usage
+from isochat.wire_format.usage import next_usage, read_usage
 
 _KNOWN = frozenset({"id", "delta", "finish_reason", "usage", "object", "created", "model"})
 
@@ -49,8 +49,7 @@ class AgentFold:
                 self.extra[name] = value
         usage = None
         if isinstance(data.get("usage"), dict):
-            self.usage = merged_usage(self.usage, data["usage"])
-            usage = read_usage(data["usage"])
+            self.usage, usage = next_usage(self.usage, data["usage"])
         delta, reason = data.get("delta"), data.get("finish_reason") or None
         if isinstance(delta, dict) or reason is not None:
             self._finish_reason = reason

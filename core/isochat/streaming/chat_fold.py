@@ -14,7 +14,7 @@ from isochat.streaming.chunks import NOTHING_SAID, ChatChunk, ToolCallChunk
 from isochat.streaming.tool_calls import ToolCalls
 from isochat.wire_format.chat_completions import FINISH_REASONS, read_completion
 from isochat.wire_format.content import arguments_text
-from isochat.wire_format.usage import merged_usage, read_usage
+from isochat.wire_format.usage import next_usage, read_usage
 
 _ONCE = ("id", "model", "created", "object")  # the first that is not null holds
 _REREAD = frozenset({"choices", "usage", "delta"})
@@ -64,8 +64,7 @@ class ChatFold:
                     self.extra[name] = value
             self._settled = _REREAD.union(name for name in _ONCE if fields.get(name) is not None)
         if isinstance(data.get("usage"), dict):
-            self.usage = merged_usage(self.usage, data["usage"])
-            usage = read_usage(data["usage"])
+            self.usage, usage = next_usage(self.usage, data["usage"])
         choices = data.get("choices")
         if not choices and isinstance(data.get("delta"), dict):
             self._bare_delta = True

@@ -1,9 +1,8 @@
 """How do the events of a Responses stream become the response that a plain call gives?
 
 Events build up output items; an item's ``done`` event and the response at the end are the last word on it. Agents
-(payload facts 19 and 24) send the same events more loosely: bare items among them, several responses in one stream,
-no response at all around the items, other ids in ``added`` than in ``done``. So an item is found by its place where
-the event names one, else by its id, else it is the one under way.
+(payload facts 19 and 24) send the same events more loosely, bare items among them: :mod:`isochat.streaming.turns` says
+of which item an event speaks.
 """
 
 from __future__ import annotations
@@ -14,9 +13,10 @@ from isochat.errors import BadResponseError
 from isochat.results import ChatResult, FinishReason, Function, Meta, Usage
 from isochat.streaming.chunks import NOTHING_SAID, ChatChunk, Said, ToolCallChunk
 from isochat.streaming.items import CALLS, Item
+from isochat.streaming.turns import Turns
 from isochat.wire_format.content import arguments_text, reasoning_fields, reasoning_of
 from isochat.wire_format.responses import read_response
-from isochat.wire_format.usage import merged_usage, read_usage
+from isochat.wire_format.usage import merged_usage, next_usage, read_usage
 
 _ENDS = frozenset({"response.completed", "response.incomplete"})
 # Deltas, with the field of their item in which they belong.
@@ -51,8 +51,7 @@ class ResponsesFold:
     def __init__(self) -> None:
         self._response: dict[str, Any] = {}
         self.usage: dict[str, Any] | None = None
-        self._turns: list[list[Item]] = [[]]
-        self._growing: tuple[tuple[Any, ...], Item] | None = None  # the item of the last delta, and what named it
+        self._turns = Turns()
         self._calls = 0
         self._ended = False
         self._framed = False
@@ -72,12 +71,12 @@ class ResponsesFold:
     @property
     def unended(self) -> bool:
         """Whether an item has begun that is not whole."""
-        return any(not item.done for item in self._turns[-1])
+        return self._turns.unended
 
     @property
     def calls_tools(self) -> bool:
         """Whether the last response asks for tools, which an agent then runs."""
-        return any(item.fields["type"] in CALLS for item in self._turns[-1])
+        return self._turns.calls_tools
 
     def add(self, data: dict[str, Any]) -> list[ChatChunk]:
         """Take one event; gives its chunk."""
@@ -104,8 +103,7 @@ class ResponsesFold:
             # An item of its own, without an event around it.
             text, reasoning, calls = self._take_item(data, {}, True)
         if isinstance(data.get("usage"), dict):
-            self.usage = merged_usage(self.usage, data["usage"])
-            usage = read_usage(data["usage"])
+            self.usage, usage = next_usage(self.usage, data["usage"])
         return [
             ChatChunk(
                 text=text, reasoning=reasoning, tool_calls=calls, finish_reason=reason, usage=usage, raw=data
@@ -114,8 +112,7 @@ class ResponsesFold:
 
     def reply(self) -> dict[str, Any]:
         """The response so far, as a plain call would have brought it."""
-        output = [item.value() for turn in self._turns for item in _in_order(turn)]
-        reply = {**self._response, "output": output, "usage": self.usage}
+        reply = {**self._response, "output": self._turns.output(), "usage": self.usage}
         if not self._ended:
             reply.pop("status", None)
         return reply
@@ -141,13 +138,13 @@ class ResponsesFold:
             return NOTHING_SAID
         self._ended = False
         if kind in _TEXTS:
-            self._growing_item(data, "message").add(_TEXTS[kind], _whole(data.get("content_index")), delta)
+            self._turns.growing(data, "message").add(_TEXTS[kind], _whole(data.get("content_index")), delta)
             return (delta if kind == "response.output_text.delta" else ""), None, ()
         if kind in _REASONING:
             field, position = _REASONING[kind]
-            self._growing_item(data, "reasoning").add(field, _whole(data.get(position)), delta)
+            self._turns.growing(data, "reasoning").add(field, _whole(data.get(position)), delta)
             return "", delta, ()
-        item = self._growing_item(data, _ARGUMENTS[kind])
+        item = self._turns.growing(data, _ARGUMENTS[kind])
         item.add(CALLS[_ARGUMENTS[kind]], 0, delta)
         return "", None, (self._call_chunk(item, None, delta),)
 
@@ -155,13 +152,8 @@ class ResponsesFold:
         """An item begins or is whole; gives what its deltas had not said yet."""
         kind = str(item.get("type") or "unknown")
         self._ended = False
-        self._growing = None
         self._tools_answered = self._tools_answered or kind.endswith("_output")
-        slot = self._item_of({"item_id": item.get("id"), **event}, kind, new=not done or not event)
-        at_the_end = bool(event) and "item" not in event  # as the response itself lists it
-        if slot.done and not at_the_end and (not done or slot.fields != item):
-            self._begin_turn()
-            slot = self._item_of({"item_id": item.get("id"), **event}, kind, new=True)
+        slot = self._turns.told(item, event, kind, done)
         text, reasoning, calls = NOTHING_SAID
         if kind in CALLS:
             written = arguments_text(item.get(CALLS[kind]))
@@ -184,7 +176,7 @@ class ResponsesFold:
     def _take_response(self, kind: str, response: dict[str, Any]) -> Said:
         self._framed = True
         if kind == "response.created":
-            self._begin_turn()
+            self._turns.begin()
         self._ended = False
         known = self._response
         for name, value in response.items():
@@ -198,7 +190,7 @@ class ResponsesFold:
         text, reasoning, calls = NOTHING_SAID
         output = response.get("output")
         if kind in _ENDS and isinstance(output, list) and output:
-            kept = [item for item in self._turns[-1] if item.place is None and item.done]
+            kept = [item for item in self._turns.last if item.place is None and item.done]
             for place, item in enumerate(output):
                 if isinstance(item, dict) and not any(item == other.fields for other in kept):
                     more = self._take_item(item, {"output_index": place}, True)
@@ -206,45 +198,6 @@ class ResponsesFold:
                     reasoning = more[1] if reasoning is None else reasoning + (more[1] or "")
                     calls = (*calls, *more[2])
         return text, reasoning, calls
-
-    # -- items ------------------------------------------------------------------------------------------------
-
-    def _item_of(self, event: dict[str, Any], kind: str, new: bool = False) -> Item:
-        turn = [item for item in self._turns[-1] if item.fields["type"] == kind]
-        place, its_id = event.get("output_index"), event.get("item_id")
-        found = None
-        if isinstance(place, int):
-            found = next((item for item in turn if item.place == place), None)
-        if found is None and isinstance(its_id, str):
-            found = next((i for i in turn if its_id in i.ids and (i.place is None or place is None)), None)
-        if found is None and not isinstance(place, int) and not new:
-            # Nothing names it: the one of its kind that is under way.
-            found = next((item for item in reversed(turn) if not item.done), None)
-            if found is not None and isinstance(its_id, str) and found.ids and its_id not in found.ids:
-                found = None
-        if found is None:
-            found = Item(kind, place if isinstance(place, int) else None)
-            self._turns[-1].append(found)
-        if isinstance(its_id, str):
-            found.ids.add(its_id)
-        return found
-
-    def _growing_item(self, event: dict[str, Any], kind: str) -> Item:
-        named = (kind, event.get("output_index"), event.get("item_id"))
-        if self._growing is not None and self._growing[0] == named:  # as nearly always
-            return self._growing[1]
-        item = self._item_of(event, kind)
-        if item.done:
-            self._begin_turn()
-            item = self._item_of(event, kind)
-        self._growing = (named, item)
-        return item
-
-    def _begin_turn(self) -> None:
-        """An agent's next turn: places count from 0 again, ids may be the same. Not all agents announce it."""
-        self._growing = None
-        if self._turns[-1]:
-            self._turns.append([])
 
     def _call_chunk(self, item: Item, whole: dict[str, Any] | None, text: str) -> ToolCallChunk:
         """A piece of a call; the first that knows the ``whole`` item brings its id and name."""
@@ -257,13 +210,6 @@ class ResponsesFold:
             its_id, name = whole.get("call_id") or whole.get("id"), whole["name"]
             its_id = its_id if isinstance(its_id, str) else None
         return ToolCallChunk(index=item.call, id=its_id, function=Function(name, text))
-
-
-def _in_order(turn: list[Item]) -> list[Item]:
-    """By place where all have one (they may end out of order), else as they came."""
-    if all(item.place is not None for item in turn):
-        return sorted(turn, key=lambda item: item.place or 0)
-    return turn
 
 
 def _message_text(item: dict[str, Any]) -> str:

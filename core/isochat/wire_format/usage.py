@@ -30,18 +30,10 @@ _PLACES: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 
 
-# With no others beside them: nearly all accounts, one on each chunk of a stream.
-_PLAIN = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
-
-
 def read_usage(data: Any) -> Usage | None:
     """The token counts of ``data``; ``None`` where it reports none, and per field where it is no count."""
     if not isinstance(data, dict):
         return None
-    if data.keys() == _PLAIN:
-        prompt, completion, total = data["prompt_tokens"], data["completion_tokens"], data["total_tokens"]
-        if type(prompt) is type(completion) is type(total) is int and min(prompt, completion, total) >= 0:
-            return Usage(prompt, completion, total)
     return Usage(**{field: _first_count(data, places) for field, places in _PLACES.items()})
 
 
@@ -49,7 +41,7 @@ def merged_usage(known: dict[str, Any] | None, more: dict[str, Any]) -> dict[str
     """The account of a stream: of each field the last value that is not null. Never a sum: providers repeat or grow it
     from chunk to chunk (payload facts 01 and 16; spiceai#6600 for the nulls).
     """
-    if not known or (known.keys() == more.keys() == _PLAIN and None not in more.values()):
+    if not known:
         return more
     merged = dict(known)
     for name, value in more.items():
@@ -58,6 +50,21 @@ def merged_usage(known: dict[str, Any] | None, more: dict[str, Any]) -> dict[str
         elif value is not None:
             merged[name] = value
     return merged
+
+
+# With nothing beside them: nearly all accounts, one on each chunk of a stream.
+_PLAIN = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
+
+
+def next_usage(known: dict[str, Any] | None, more: dict[str, Any]) -> tuple[dict[str, Any], Usage | None]:
+    """The account of a stream after ``more``, and what ``more`` itself reports: both of the above, in one look where
+    all of it is plain.
+    """
+    if more.keys() == _PLAIN and (known is None or known.keys() == _PLAIN):
+        prompt, completion, total = more["prompt_tokens"], more["completion_tokens"], more["total_tokens"]
+        if type(prompt) is type(completion) is type(total) is int and prompt >= 0 <= completion and total >= 0:
+            return more, Usage(prompt, completion, total)
+    return merged_usage(known, more), read_usage(more)
 
 
 def _first_count(data: dict[str, Any], places: tuple[tuple[str, ...], ...]) -> int | None:
