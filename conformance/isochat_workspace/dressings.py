@@ -27,8 +27,8 @@ class Dressing:
 
     `family` and `stream_usage` are what an endpoint of this kind has if it names none. `signature` says whether shown
     reasoning is signed, `shows_reasoning` whether it is shown at all. `details` are further fields of a usage, each
-    with the count it holds; a dotted name is an object, None a null. `nulls` stand in a completion, `message_nulls` in
-    its message, where nothing else does. `logprobs_null`: a choice without log probabilities has a null for them.
+    with the count it holds; a dotted name is an object, None a null. `nulls` stand in a completion.
+    `logprobs_null`: a choice without log probabilities has a null for them.
     `bare_call_deltas`: a delta that only calls has `content: null`, and the arguments of a call come in one piece.
     """
 
@@ -38,7 +38,6 @@ class Dressing:
     shows_reasoning: bool = True
     details: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     nulls: tuple[str, ...] = ()
-    message_nulls: tuple[str, ...] = ()
     logprobs_null: bool = True
     bare_call_deltas: bool = False
 
@@ -76,10 +75,7 @@ class Dressing:
 
     def completion(self, completion: dict[str, Any], usage: TokenUsage) -> dict[str, Any]:
         """A completion of the plain dialect, dressed."""
-        choices = [
-            {**self._choice_shown(choice), "message": {**dict.fromkeys(self.message_nulls), **choice["message"]}}
-            for choice in completion["choices"]
-        ]
+        choices = [self._choice_shown(choice) for choice in completion["choices"]]
         return {**completion, "choices": choices, "usage": self.usage(usage), **dict.fromkeys(self.nulls)}
 
     def chunk(self, chunk: dict[str, Any]) -> dict[str, Any]:
@@ -151,13 +147,14 @@ DRESSINGS: Mapping[DressName, Dressing] = {
         details={"reasoning_tokens": "reasoning"},
         logprobs_null=False,
     ),
-    # Nulls of a completion: BerriAI/litellm, test_databricks.py. Streams: recordings of a live endpoint (llama-stack).
+    # Nulls of a completion: BerriAI/litellm, test_databricks.py; but none in the message, since Databricks' own
+    # provider for the AI SDK refuses `tool_calls: null` (fmapi-schema.ts). Streams: recordings of a live endpoint
+    # (llama-stack).
     "llama-like": Dressing(
         family="llama",
         stream_usage="every",
         details={"completion_tokens_details": None, "prompt_tokens_details": None},
         nulls=("system_fingerprint",),
-        message_nulls=("function_call", "tool_calls"),
         bare_call_deltas=True,
     ),
     # An agent has shapes of its own: `agent_dialect.py`.

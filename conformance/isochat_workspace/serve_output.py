@@ -71,6 +71,10 @@ class Lines:
             self._print(Text.assemble(" " * len(head), details, left))
 
     def _print(self, text: Text) -> None:
+        encoding = self._console.encoding
+        if not encoding.lower().startswith("utf"):  # a pipe on Windows, an old locale
+            plain = text.plain.replace("→", "->").replace("…", "...")
+            text = Text(plain.encode(encoding, "replace").decode(encoding))
         self._console.print(text)
         sys.stdout.flush()
 

@@ -3,9 +3,9 @@
     python tests/interop/run.py [CLIENT ...] [--folder FOLDER] [--write]
 
 Runs in isochat's own environment. It makes the environments (in the user's cache, or in FOLDER; kept for the next
-time), starts a workspace, runs the programs of `clients/` against it and prints a table. `--write` puts the table into
-`docs/interop.md`. Exit code 0 if every check passed, 1 if one did not, 2 if an environment could not be made: the
-clients of that one were not tried, the others were.
+time), starts a workspace, runs the programs of `clients/` against it and prints a table, which `--write` puts into
+`docs/interop.md` if all of it is good. Exit code 0 if every check passed, 1 if one did not, 2 if an environment could
+not be made: its clients were not tried, the others were.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from isochat_workspace import RecordedRequest, Workspace
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "interop.md"
-COLUMNS = ("plain", "stream", "tools", "JSON schema", "async", "Responses", "gateway", "errors")
+COLUMNS = ("plain", "stream", "tools", "JSON schema", "reasoning", "async", "Responses", "gateway", "errors")
 BEGIN, END = "<!-- What follows is printed by tests/interop/run.py -->", "<!-- end -->"
 PROGRAM_TIMEOUT_S = 300
 
@@ -243,11 +243,13 @@ def main() -> int:
                 print(f"NOT TRIED {error}", file=sys.stderr, flush=True)
     lines = table(outcomes)
     print("\n".join(lines))
-    if given.write and not untried:
-        write(lines)
     if any(not outcome.good for outcome in outcomes):
         return 1
-    return 2 if untried else 0
+    if untried:
+        return 2
+    if given.write:
+        write(lines)
+    return 0
 
 
 if __name__ == "__main__":

@@ -135,6 +135,20 @@ def test_serve_for_people() -> None:
         assert (code, out, err) == (0, "stopped\n", "")
 
 
+def test_serve_where_the_output_is_no_unicode(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    with served("--token", "mine") as process, urllib3.PoolManager() as http:
+        lines = read_start(process)
+        url = next(line.strip().partition("=")[2] for line in lines if "export DATABRICKS_HOST=" in line)
+        body = {"messages": [{"role": "user", "content": "Hi"}], "stream": True, "model": "nø"}
+        headers = {"authorization": "Bearer mine"}
+        http.request("POST", url + "/serving-endpoints/scripted/invocations", json=body, headers=headers)
+        assert " -> " in read_line(process)
+        http.request("POST", url + "/serving-endpoints/chat/completions", json=body, headers=headers)
+        assert read_line(process).rstrip().endswith("/serving-endpoints/chat/completions n?")
+        assert end(process, signal.SIGINT) == (0, "stopped\n", "")
+
+
 def test_what_serve_shows_runs_as_it_stands(tmp_path: Path) -> None:
     with served() as process:
         blocks = dict(block.split("\n", 1) for block in "".join(read_start(process)[:-1]).split("\n# ")[1:])

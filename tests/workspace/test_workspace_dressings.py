@@ -135,9 +135,8 @@ def test_llama_has_nulls_and_calls_in_one_piece(dressed: Workspace, send: Send) 
     assert whole["system_fingerprint"] is None
     assert whole["usage"]["completion_tokens_details"] is whole["usage"]["prompt_tokens_details"] is None
     assert whole["choices"][0]["logprobs"] is None
-    assert whole["choices"][0]["message"] == {
-        "role": "assistant", "content": "It is warm.", "function_call": None, "tool_calls": None,
-    }  # fmt: skip
+    # Databricks' own provider for the AI SDK takes no null for the calls of a message.
+    assert whole["choices"][0]["message"] == {"role": "assistant", "content": "It is warm."}
     assert len(choice_of(send, dressed, "llama-like", "calls")["message"]["tool_calls"]) == 2
     told = events(ask(send, dressed, "llama-like", "calls", stream=True))
     deltas = [event["choices"][0]["delta"] for event in told]

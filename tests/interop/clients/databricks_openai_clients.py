@@ -60,6 +60,17 @@ def json_schema() -> None:
         assert "city" in json.loads(reply.choices[0].message.content)
 
 
+@check("reasoning")
+def reasoning() -> None:
+    thinking = {"thinking": {"type": "enabled", "budget_tokens": 1024}}
+    reply = DatabricksOpenAI().chat.completions.create(
+        model=CLAUDE, messages=MESSAGES, max_tokens=2048, extra_body=thinking
+    )
+    thought, said = reply.choices[0].message.content
+    equal((thought["type"], said["type"]), ("reasoning", "text"))
+    answered(said["text"])
+
+
 @check("async")
 async def asynchronous() -> None:
     async with AsyncDatabricksOpenAI() as client:

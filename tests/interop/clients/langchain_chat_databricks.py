@@ -92,6 +92,14 @@ def structured() -> None:
         assert isinstance(place, Place), f"{method}: {place!r}"
 
 
+@check("reasoning")
+def reasoning() -> None:
+    thinking = {"thinking": {"type": "enabled", "budget_tokens": 1024}}
+    chat = ChatDatabricks(model=CLAUDE, max_tokens=2048, extra_params={"extra_body": thinking})
+    assert "I repeat what was asked." in str(chat.invoke(QUESTION).content)
+    assert "repeat" in "".join(str(chunk.content) for chunk in chat.stream(QUESTION))
+
+
 @check("async")
 async def asynchronous() -> None:
     chat = ChatDatabricks(model=GPT)

@@ -84,6 +84,19 @@ def json_schema() -> None:
         assert "city" in json.loads(reply.choices[0].message.content), reply.choices[0].message.content
 
 
+@check("reasoning")
+def reasoning() -> None:
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    reply = litellm.completion(f"databricks/{CLAUDE}", messages=MESSAGES, thinking=thinking, max_tokens=2048)
+    answered(reply.choices[0].message.content)
+    assert "I repeat what was asked." in reply.choices[0].message.reasoning_content
+    running = litellm.completion(
+        f"databricks/{CLAUDE}", messages=MESSAGES, thinking=thinking, max_tokens=2048, stream=True
+    )
+    thought = "".join(getattr(chunk.choices[0].delta, "reasoning_content", None) or "" for chunk in running)
+    assert "I repeat what was asked." in thought
+
+
 @check("async")
 async def plain_async() -> None:
     reply = await litellm.acompletion(f"databricks/{GPT}", messages=MESSAGES)
