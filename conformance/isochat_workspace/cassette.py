@@ -64,7 +64,9 @@ class Cassette(Responder):
                 self._by_words[key].append(one)
         self._served: dict[bytes, int] = defaultdict(int)
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
+        """How many exchanges it holds."""
         return len(self._recorded)
 
     @property

@@ -4,6 +4,7 @@ An exchange is one JSON document over several lines, for reading and for `diff`.
 request's with sorted keys (requests are matched by meaning), the reply's in its own order and only where the bytes
 that came can be made of it again (`exact_json.py`). What cannot stands as text, and what is no text in base64.
 A streamed body keeps its pieces, a line each; a piece that is an event in the usual form stands as its name and data.
+`length` is what a body that was cut short of it had announced.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _WIDTH = 100
 _ABSENT: Final = object()
 _EXCHANGE = ("request", "reply")
 _REQUEST = ("method", "target", "client", "json", "text", "base64")
-_REPLY = ("status", "headers", "framing", "end", "style", "json", "text", "base64", "pieces")
+_REPLY = ("status", "headers", "framing", "end", "length", "style", "json", "text", "base64", "pieces")
 _EVENT = ("event", "data")
 _FRAMINGS = ("content-length", "chunked", "close")
 _ENDS = ("clean", "cut")
@@ -107,6 +108,8 @@ def write_exchange(exchange: Exchange) -> bytes:
         answer["framing"] = reply.framing
     if reply.end != "clean":
         answer["end"] = reply.end
+        if reply.framing == "content-length":
+            answer["length"] = reply.declared_length()
     pieces = exchange.pieces
     whole = b"".join(pieces)
     if is_event_stream(reply.header_pairs()) or (len(pieces) > 1 and read_exactly(whole) is None):
@@ -253,7 +256,11 @@ def _read_reply(reply: Mapping[str, Any]) -> StreamReply:
     else:
         raw = _bytes(reply)
         pieces = (raw,) if raw else ()
-    return StreamReply(status, _read_headers(reply["headers"]), pieces, framing=framing, end=end)
+    length = reply.get("length")
+    if length is not None and (isinstance(length, bool) or not isinstance(length, int) or length < 0):
+        raise FormatError(f"length is {_shown(length)}; expected a number of bytes", "length")
+    headers = _read_headers(reply["headers"])
+    return StreamReply(status, headers, pieces, framing=framing, end=end, content_length=length)
 
 
 def _piece(item: Any, style: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
 from collections.abc import Sequence
 
@@ -58,7 +59,7 @@ class Cleaner:
                 pieces = (clean,)
         else:
             pieces = self._pieces(pieces, is_event_stream(headers))
-        return StreamReply(reply.status, headers, pieces, framing=reply.framing, end=reply.end)
+        return dataclasses.replace(reply, headers=headers, pieces=pieces)
 
     def _pieces(self, pieces: tuple[bytes, ...], events: bool) -> tuple[bytes, ...]:
         each = tuple(self.clean(piece) for piece in pieces)

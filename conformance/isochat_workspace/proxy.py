@@ -99,8 +99,9 @@ class Proxy(Responder):
         incoming = await self._upstream.send(request, local)
         cleaner = Cleaner((local, incoming.redactor))
         passage = _Passage(request, incoming, cleaner, self.writer)
-        if incoming.status >= 400 and not is_event_stream(incoming.headers):
-            return await _whole_error(passage)
+        has_no_body = request.method == "HEAD" or incoming.status in (204, 304)
+        if has_no_body or (incoming.status >= 400 and not is_event_stream(incoming.headers)):
+            return await _whole(passage)
         length = incoming.length if incoming.framing == "content-length" else None
         return StreamReply(incoming.status, incoming.headers, passage, framing=incoming.framing, content_length=length)
 
@@ -161,7 +162,15 @@ class _Passage:
         if incoming.framing != "chunked":  # where the pieces were cut is the network's chance
             whole = b"".join(pieces)
             pieces = cut_behind_events(whole) if is_event_stream(incoming.headers) else [whole] if whole else []
-        return StreamReply(incoming.status, incoming.headers, tuple(pieces), framing=incoming.framing, end=self.end)
+        cut_short = self.end == "cut" and incoming.framing == "content-length"
+        return StreamReply(
+            incoming.status,
+            incoming.headers,
+            tuple(pieces),
+            framing=incoming.framing,
+            end=self.end,
+            content_length=incoming.length if cut_short else None,
+        )
 
     def _finish(self) -> None:
         self.incoming.close()
@@ -200,8 +209,8 @@ def _is_told_to_the_end(last: bytes) -> bool:
     return False
 
 
-async def _whole_error(passage: _Passage) -> Reply:
-    """An error reply, which may echo a token: read to its end, and blanked before it is passed."""
+async def _whole(passage: _Passage) -> Reply:
+    """A reply read to its end before it is passed: an error, which may echo a token, is blanked."""
     incoming = passage.incoming
     pieces: list[bytes] = []
     size = 0

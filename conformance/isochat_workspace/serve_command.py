@@ -16,9 +16,11 @@ import click
 from .declaration import declared_endpoints
 from .failure import Failure
 from .serve_output import JsonLines, Lines
+from .serve_sources import chosen_responder, source_options, told_source
 
 if TYPE_CHECKING:
     from .records import RecordedRequest
+    from .responder import Responder
     from .workspace import Workspace
 
 _KEEP_REQUESTS, _KEEP_BYTES = 1000, 64 * 1024 * 1024
@@ -42,6 +44,7 @@ _KEEP_REQUESTS, _KEEP_BYTES = 1000, 64 * 1024 * 1024
     help="What answers on the default endpoints: scripted (deterministic sentences, the default), or smollm2 (a real"
     " 135M model, see `isochat local install`).",
 )
+@source_options
 @click.option("--token", help="The token to accept; a random one if not given.")
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON with url and token, then one per request.")
 def serve(
@@ -52,6 +55,7 @@ def serve(
     model: str | None,
     token: str | None,
     as_json: bool,
+    **sources: Any,
 ) -> None:
     """Run a local Databricks workspace until Ctrl-C.
 
@@ -66,10 +70,12 @@ def serve(
             except OSError:  # nobody reads any more (`isochat serve | head`)
                 done.set()
 
+        responder = _responder(sources)
         workspace = _workspace(
             config,
             endpoints,
             model,
+            responder,
             {
                 "token": token,
                 "host": host,
@@ -79,7 +85,10 @@ def serve(
                 "keep_bytes": _KEEP_BYTES,
             },
         )
-        if workspace.model_name != "scripted":
+        if responder is not None:
+            for line in told_source(responder):
+                output.note(line)
+        elif workspace.model_name != "scripted":
             output.note(f"loading {workspace.model_name} ...")
         _start(workspace)
         try:
@@ -95,17 +104,32 @@ def serve(
             workspace.stop()
 
 
+def _responder(sources: dict[str, Any]) -> Responder | None:
+    from isochat.errors import ConfigurationError
+
+    try:
+        return chosen_responder(sources)
+    except ConfigurationError as error:
+        raise Failure(error.message, error.remedy) from error
+    except ModuleNotFoundError as error:
+        raise Failure(str(error)) from error
+
+
 def _workspace(
-    config: Path | None, endpoints: tuple[str, ...], model: str | None, settings: dict[str, Any]
+    config: Path | None,
+    endpoints: tuple[str, ...],
+    model: str | None,
+    responder: Responder | None,
+    settings: dict[str, Any],
 ) -> Workspace:
-    """The workspace that a file, endpoints or a model ask for; only one of the three may."""
+    """The workspace that a file, endpoints, a model or a recording ask for; only one of the four may."""
     from isochat.errors import ConfigurationError
 
     try:
         from isochat_workspace import Workspace
     except ModuleNotFoundError as error:
         raise Failure(str(error)) from error
-    asked = {"--config": config, "--endpoint": endpoints, "--model": model}
+    asked = {"--config": config, "--endpoint": endpoints, "--model": model, "a recording": responder}
     given = [name for name, value in asked.items() if value]
     if len(given) > 1:
         raise click.UsageError(f"{given[0]} and {given[1]} both say what is served: give one of them")
@@ -115,7 +139,7 @@ def _workspace(
         known = {name: value for name, value in settings.items() if value is not None}
         if endpoints:
             return Workspace(declared_endpoints(endpoints), **known)
-        return Workspace(model=model or "scripted", **known)
+        return Workspace(model=responder or model or "scripted", **known)
     except ConfigurationError as error:
         raise Failure(error.message, error.remedy) from error
 

@@ -16,7 +16,7 @@ import yarl
 from multidict import CIMultiDict
 
 from isochat.config.credentials import Credentials
-from isochat.errors import ChatError
+from isochat.errors import ChatError, ConfigurationError
 from isochat.redaction import Redactor
 from isochat.text_safety import check_host
 from isochat.transport.deadline import Deadline, SystemClock
@@ -30,11 +30,12 @@ if TYPE_CHECKING:
     from .records import RecordedRequest
 
 CONNECT_S = 10.0
-LOGIN_S = 60.0
+LOGIN_S = 30.0
 SILENCE_S = 600.0
 """Above the service's own longest limit for a request, 597 s ("Model Serving limits" page)."""
 
 _LONGEST_LINE = 65536
+_REMEDY = "Give --upstream-token (or token=), set DATABRICKS_HOST and DATABRICKS_TOKEN, or name a profile"
 # Of one connection (RFC 9110, 7.6.1), or replaced on the way: the other side has its own.
 _NOT_SENT = frozenset(
     {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "expect"}
@@ -50,16 +51,13 @@ _NOT_PASSED = frozenset(
 class UpstreamReply:
     """A reply that is coming in: its head, then its body by `pieces()`, once."""
 
-    def __init__(self, response: aiohttp.ClientResponse, redactor: Redactor) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, redactor: Redactor, local: Redactor) -> None:
         self._response = response
         self.redactor = redactor
         self.status = response.status
-        pairs = [
-            (name.decode("utf-8", "replace"), value.decode("utf-8", "replace"))
-            for name, value in response.raw_headers
-            if name.decode("utf-8", "replace").lower() not in _NOT_PASSED
-        ]
-        self.headers = tuple(redactor.clean_headers(pairs))
+        pairs = [(_text(name), _text(value)) for name, value in response.raw_headers]
+        passed = [(name, value) for name, value in pairs if name.lower() not in _NOT_PASSED]
+        self.headers = tuple(local.clean_headers(redactor.clean_headers(passed)))
         self.framing: Framing = "close"
         if response.headers.get("Transfer-Encoding", "").lower() == "chunked":
             self.framing = "chunked"
@@ -80,6 +78,13 @@ class UpstreamReply:
     def close(self) -> None:
         """End it and its connection, whatever is still to come."""
         self._response.close()
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 class Upstream:
@@ -105,7 +110,14 @@ class Upstream:
         return self._credentials.host
 
     async def open(self) -> None:
-        """Make ready on the running event loop."""
+        """Log in, and make ready on the running event loop.
+
+        Raises ConfigurationError where there are no credentials, or they are not taken.
+        """
+        try:
+            await self._authenticate()
+        except ChatError as error:
+            raise ConfigurationError(f"no login to the upstream workspace: {error.message}", remedy=_REMEDY) from None
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self._tls, force_close=True, limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -153,7 +165,7 @@ class Upstream:
             )
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, ChatError) as error:
             raise self._failure(error) from None
-        return UpstreamReply(response, self._credentials.redactor(credentials))
+        return UpstreamReply(response, self._credentials.redactor(credentials), local)
 
     async def _authenticate(self) -> Mapping[str, str]:
         deadline = Deadline(LOGIN_S, SystemClock())
