@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from isochat_workspace import CassetteError, StreamReply
 from isochat_workspace.cassette_file import LARGEST, CassetteWriter, read_cassette
 from isochat_workspace.exchange import Exchange, question_of, write_exchange
 
+Until = Callable[[Callable[[], bool]], None]
 HEAD = '{"isochat_cassette": 1}\n'
 
 
@@ -74,7 +76,7 @@ def test_an_exchange_torn_inside_a_character_is_cut_off(tmp_path: Path) -> None:
     assert path.read_bytes() == HEAD.encode() + whole
 
 
-def test_a_recorder_that_is_killed_leaves_a_cassette(tmp_path: Path) -> None:
+def test_a_recorder_that_is_killed_leaves_a_cassette(tmp_path: Path, until: Until) -> None:
     path = tmp_path / "c"
     program = (
         "import sys\n"
@@ -91,8 +93,7 @@ def test_a_recorder_that_is_killed_leaves_a_cassette(tmp_path: Path) -> None:
     assert process.stdout is not None
     with process.stdout:
         process.stdout.readline()
-        while path.stat().st_size < 1_000_000:
-            pass
+        until(lambda: path.stat().st_size > 1_000_000)
         process.send_signal(signal.SIGKILL)
         process.wait(30)
     assert len(read_cassette(path).entries) >= 9

@@ -240,7 +240,7 @@ def test_chunks_are_not_held_back_and_a_client_that_leaves_ends_the_upstream(
     assert (tmp_path / "c").read_text() == '{"isochat_cassette": 1}\n'
 
 
-def test_a_client_that_leaves_before_the_head_ends_the_upstream(tmp_path: Path) -> None:
+def test_a_client_that_leaves_before_the_head_ends_the_upstream(tmp_path: Path, until: Until) -> None:
     def answer(_: bytes) -> Iterable[bytes]:
         while not upstream.left.is_set():
             yield b""
@@ -249,8 +249,7 @@ def test_a_client_that_leaves_before_the_head_ends_the_upstream(tmp_path: Path) 
         port = int(workspace.url.rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
             connection.sendall(ask())
-            while not upstream.requests:
-                pass
+            until(lambda: bool(upstream.requests))
         assert upstream.left.wait(30)
 
 
