@@ -213,6 +213,8 @@ def _adapter() -> Any:
             )
             response.encoding = get_encoding_from_headers(response.headers)
             response.raw = io.BytesIO(reply)
+            # What reading it would come to, without a copy of a body that may be large.
+            response._content, response._content_consumed = reply, True
             return response
 
         def close(self) -> None:

@@ -44,6 +44,7 @@ Cancellation and ``KeyboardInterrupt`` are never wrapped.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -324,8 +325,15 @@ def _cleaned_values(value: Any, clean: Callable[[str], str]) -> Any:
     if isinstance(value, list):
         return [_cleaned_values(item, clean) for item in value]
     if isinstance(value, dict):
-        return {name: _cleaned_values(item, clean) for name, item in value.items()}
+        # Not in the names of our own fields, whatever the secret is.
+        return {
+            name if _FIELD.fullmatch(name) else clean(name): _cleaned_values(item, clean)
+            for name, item in value.items()
+        }
     return value
+
+
+_FIELD = re.compile("[a-z_]{1,40}")
 
 
 def located(error: ChatError, **facts: Any) -> ChatError:

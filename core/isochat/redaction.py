@@ -84,10 +84,13 @@ class Environment:
 
 
 class Redactor:
-    """Blanks the given secrets, also in base64, URL and JSON spelling."""
+    """Blanks the given secrets, also in base64, URL and JSON spelling.
+
+    One of less than four letters stands in every text: to blank it would hide nothing and spoil all.
+    """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = tuple(Secret(secret) for secret in secrets if secret)
+        self._secrets = tuple(Secret(secret) for secret in secrets if len(secret) >= _SHORTEST)
         # The longest first: one form may be part of another.
         self._forms = tuple(sorted({Secret(f) for s in self._secrets for f in _forms(s)}, key=len, reverse=True))
 
@@ -152,6 +155,7 @@ def _forms(secret: str) -> Iterator[str]:
 
 # An answer has one of these at its top; see isochat.wire_format.replies.
 _ANSWERS = (b'"choices"', b'"output"', b'"messages"')
+_SHORTEST = 4
 _SHORTEST_INSIDE = 8
 _URL_SAFE = str.maketrans("+/", "-_")
 

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 import isochat
+from isochat.errors import cleaned
+from isochat.redaction import Redactor
 from isochat_workspace import Workspace
 
 TOKEN = "dapi-of-the-test"
@@ -121,3 +123,20 @@ def test_no_log_by_default() -> None:
     logger = logging.getLogger("isochat")
 
     assert (logger.level, [type(handler) for handler in logger.handlers]) == (logging.NOTSET, [logging.NullHandler])
+
+
+def test_a_token_of_a_letter_or_two_spoils_no_text() -> None:
+    redactor = Redactor(["t", "ab"])
+    assert redactor.clean("not about the token") == "not about the token"
+
+
+def test_the_names_of_our_fields_are_no_secret() -> None:
+    answer = isochat.ChatResult.from_dict(
+        {"choices": [{"message": {"role": "assistant", "content": "a role model"}, "finish_reason": "stop"}]}
+    )
+    error = isochat.StreamTruncatedError("it ended: role", partial=answer)
+    cleaned(error, Redactor(["role"]).clean)
+
+    assert error.message == "it ended: [token]"
+    assert error.partial.text == "a [token] model"
+    assert error.partial.finish_reason == "stop"

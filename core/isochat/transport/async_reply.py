@@ -49,8 +49,7 @@ class AsyncIncomingReply:
         self.headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in raw.raw_headers]
         named = raw.headers
         self.delimited = "Content-Length" in named or "chunked" in named.get("Transfer-Encoding", "").lower()
-        cap = wire.limits.stream if wire.streaming else wire.limits.body
-        self._body = BodyCounter(named.get("Content-Encoding"), cap)
+        self._body = BodyCounter(named.get("Content-Encoding"), wire.body_cap(self.status))
 
     async def read1(self) -> bytes:
         """The next bytes, as soon as there are any; ``b""`` at the clean end.
@@ -64,7 +63,9 @@ class AsyncIncomingReply:
         try:
             while True:
                 failure = content.exception()
-                if failure is not None:  # what had come before it comes first
+                if self._body.holds:
+                    data = b""
+                elif failure is not None:  # what had come before it comes first
                     data = b"" if connection is None else connection.take_rest()
                     if not data:
                         raise failure
@@ -75,7 +76,7 @@ class AsyncIncomingReply:
                         data = await content.readany()
                     finally:
                         self._waiting(False)
-                if not data:
+                if not data and not self._body.holds:
                     self._body.finish()
                     self._end()  # aiohttp has given the connection back by itself
                     if connection is not None and connection.reply is self._raw:

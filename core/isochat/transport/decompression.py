@@ -10,6 +10,8 @@ from isochat.errors import ConnectionLostError, ProtocolError, ResponseTooLargeE
 _GZIP = 31
 _WINDOW_BITS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": 15}
 _MEMBER = b"\x1f\x8b"
+# What is decompressed at once: 64 KB off the connection may stand for 64 MB.
+_PIECE = 1024 * 1024
 
 
 class BodyCounter:
@@ -18,15 +20,20 @@ class BodyCounter:
     Args:
         coding: The reply's ``Content-Encoding``.
         cap: Bytes of the decompressed body.
+
+    Attributes:
+        holds: Whether more can be had by ``take(b"")``, before the next piece comes off the connection.
     """
 
-    __slots__ = ("_cap", "_coding", "_decompressor", "count")
+    __slots__ = ("_cap", "_coding", "_decompressor", "_rest", "count", "holds")
 
     def __init__(self, coding: str | None, cap: int) -> None:
         self._coding = (coding or "identity").strip().lower()
         self._cap = cap
         self._decompressor: Any = None  # made at the first byte: an empty body may claim any coding
         self.count = 0
+        self.holds = False
+        self._rest = b""
 
     def take(self, data: bytes) -> bytes:
         """The piece ``data``, decompressed; empty where more is needed before anything can be said.
@@ -50,20 +57,28 @@ class BodyCounter:
             raise ConnectionLostError("the compressed body was cut short")
 
     def _decompress(self, data: bytes) -> bytes:
-        opened = []
-        while data and self.count <= self._cap:
+        data, self._rest = self._rest + data, b""
+        opened: list[bytes] = []
+        room = _PIECE
+        while True:
             if self._decompressor is None or self._decompressor.eof:
-                if self._decompressor is not None and not self._goes_on(data):
-                    break  # like every client, take no notice of what is behind the end
+                if self._decompressor is not None and not (data and self._goes_on(data)):
+                    data = b""  # like every client, take no notice of what is behind the end
+                    break
                 if self._coding not in _WINDOW_BITS:
                     raise ProtocolError(
                         f"the reply has the content encoding {self._coding[:40]!r}, which was not asked for"
                     )
                 self._decompressor = zlib.decompressobj(_WINDOW_BITS[self._coding])
-            piece = self._decompressor.decompress(data, self._cap - self.count + 1)
+            piece = self._decompressor.decompress(data, room)
             opened.append(piece)
             self.count += len(piece)
-            data = self._decompressor.unused_data
+            room -= len(piece)
+            data = self._decompressor.unused_data if self._decompressor.eof else self._decompressor.unconsumed_tail
+            if not data or not room:
+                break
+        self._rest = data
+        self.holds = bool(data) or not room
         return b"".join(opened)
 
     def _goes_on(self, data: bytes) -> bool:

@@ -24,6 +24,7 @@ from isochat.errors import (
     Phase,
     ProtocolError,
     RedirectRefusedError,
+    ResponseTooLargeError,
     cleaned,
 )
 from isochat.redaction import Redactor
@@ -31,8 +32,13 @@ from isochat.transport import failures
 from isochat.transport.deadline import Deadline
 from isochat.transport.limits import DEFAULT_LIMITS, Limits
 from isochat.transport.request_headers import request_headers
+from isochat.wire_format.json_text import check_weight
 
 _LENGTH = re.compile(r"\s*[0-9]+\s*(,\s*[0-9]+\s*)*")  # repeated ones are joined; urllib3 refuses those that differ
+
+
+# What is kept of an explanation that nobody could read.
+_EXPLAINED = 64 * 1024
 
 
 class Exchange:
@@ -162,6 +168,12 @@ class Exchange:
                 remedy="Set host to the workspace's own URL; isochat never follows a redirect with a prompt",
             )
 
+    def body_cap(self, status: int) -> int:
+        """Bytes that the body of a reply with ``status`` may have."""
+        if status >= 400:
+            return self.limits.error
+        return self.limits.stream if self.streaming else self.limits.body
+
     @property
     def left_open(self) -> bool:
         """Whether the reply that has begun is to be read as a stream."""
@@ -170,9 +182,19 @@ class Exchange:
     def take_body(self, data: bytes) -> bytes:
         """Note the whole body. An answer is left as it is. In an error reply, and in what is no answer under a success
         status, the token is blanked before any client sees it, which may log it.
+
+        Raises:
+            ResponseTooLargeError: its values would take more memory than the cap allows, whoever reads them.
         """
         self.mark("end")
         failed = (self.status or 0) >= 400
+        try:
+            check_weight(data)
+        except ResponseTooLargeError as error:
+            if not failed:
+                self.failure = error
+                raise
+            data = data[:_EXPLAINED]  # the status has said what happened
         data = self.redactor.clean_bytes(data) if failed else self.redactor.clean_unless_answer(data)
         self.body = data
         return data

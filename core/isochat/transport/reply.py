@@ -31,8 +31,7 @@ class IncomingReply:
         self.reason: str = raw.reason or ""
         self.headers: list[tuple[str, str]] = list(raw.headers.items())
         self.delimited = bool(raw.chunked) or "content-length" in raw.headers
-        cap = wire.limits.stream if wire.streaming else wire.limits.body
-        self._body = BodyCounter(raw.headers.get("content-encoding"), cap)
+        self._body = BodyCounter(raw.headers.get("content-encoding"), wire.body_cap(self.status))
 
     def read1(self) -> bytes:
         """The next bytes, as soon as there are any; ``b""`` at the clean end.
@@ -46,8 +45,8 @@ class IncomingReply:
         try:
             while True:
                 # With an amount, urllib3 notices a body shorter than its Content-Length; without one it does not.
-                data = self._raw.read1(_READ)
-                if not data:
+                data = b"" if self._body.holds else self._raw.read1(_READ)
+                if not data and not self._body.holds:
                     self._body.finish()
                     self._done = True
                     self._raw.release_conn()

@@ -1,0 +1,171 @@
+"""How much memory does one hostile answer take? At most twice the cap of a body, whichever part of it is too large."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socket
+import subprocess
+import sys
+import threading
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from isochat.transport.limits import DEFAULT_LIMITS
+from isochat_conformance.fault_bytes import Texts, shared_bodies
+from isochat_conformance.fault_row import HttpReply
+
+MB = b"a" * (1 << 20)
+GZIP = "Content-Encoding: gzip"
+EVENTS = "text/event-stream"
+MEASURING = Path(__file__).with_name("measuring.py")
+ENDLESS = 400  # megabytes; far more than any cap
+Answer = Callable[[str], Iterable[bytes]]
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a process's peak of memory is read from /proc")
+
+
+def head(status: str, kind: str, *more: str) -> bytes:
+    return "\r\n".join([f"HTTP/1.1 {status}", f"Content-Type: {kind}", *more, "", ""]).encode()
+
+
+def packed(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    compressor = zlib.compressobj(1, zlib.DEFLATED, 31)
+    for block in blocks:
+        yield compressor.compress(block)
+    yield compressor.flush()
+
+
+def endless(before: bytes, piece: bytes = MB) -> Iterator[bytes]:
+    yield before
+    for _ in range(ENDLESS * len(MB) // len(piece)):
+        yield piece
+
+
+def bomb(status: str, kind: str, before: bytes) -> Answer:
+    return lambda api: [head(status, kind, GZIP), *packed(endless(before))]
+
+
+def heavy(status: str, piece: bytes) -> Answer:
+    """Under every cap of bytes; as objects it would fill the memory."""
+
+    def answer(api: str) -> Iterator[bytes]:
+        good = shared_bodies()[api]["answer"].encode()  # type: ignore[index]
+        body = good[:-1] + b',"x":[' + piece * (3_900_000 // len(piece)) + b"1]}"
+        yield head(status, "application/json", f"Content-Length: {len(body)}") + body
+
+    return answer
+
+
+def heavy_whole(api: str) -> Iterator[bytes]:
+    body = b"[" + b"[]," * 20_000_000 + b"1]"
+    yield head("200 OK", "application/json", f"Content-Length: {len(body)}") + body
+
+
+def heavy_event(api: str) -> Iterator[bytes]:
+    yield head("200 OK", EVENTS) + b'data: {"x":[' + b"[]," * 5_000_000 + b"1]}\n\n"
+
+
+ANYWHERE: dict[str, tuple[Answer, str]] = {
+    "header": (lambda api: endless(b"HTTP/1.1 200 OK\r\nX-A: "), "ResponseTooLargeError"),
+    "headers": (
+        lambda api: endless(b"HTTP/1.1 200 OK\r\n", b"X-A: " + b"a" * 60_000 + b"\r\n"),
+        "ResponseTooLargeError",
+    ),
+    "status line": (lambda api: endless(b"HTTP/1.1 200 "), "ResponseTooLargeError"),
+    "interim replies": (lambda api: endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 4000), "ProtocolError"),
+    "packed error": (bomb("500 Oops", "application/json", b'{"message":"'), "ResponseTooLargeError"),
+    "error": (lambda api: endless(head("400 No", "text/html")), "ResponseTooLargeError"),
+    "error of many values": (heavy("400 No", b"[],"), "BadRequestError"),
+}
+WHOLE: dict[str, tuple[Answer, str]] = {
+    "packed": (bomb("200 OK", "application/json", b'{"choices":[{"message":{"content":"'), "ResponseTooLargeError"),
+    "length": (
+        lambda api: endless(head("200 OK", "application/json", "Content-Length: 99999999999")), "ResponseTooLargeError",
+    ),
+    "chunk": (
+        lambda api: endless(head("200 OK", "application/json", "Transfer-Encoding: chunked") + b"ffffffff\r\n"),
+        "ResponseTooLargeError",
+    ),
+    "chunk extension": (
+        lambda api: endless(head("200 OK", "application/json", "Transfer-Encoding: chunked") + b"5;"),
+        "ConnectionLostError",
+    ),
+    "values": (heavy_whole, "ResponseTooLargeError"),
+    "brackets": (lambda api: [head("200 OK", "application/json"), b"[" * 30_000_000], "ResponseTooLargeError"),
+    "digits": (
+        lambda api: [head("200 OK", "application/json"), b'{"x":' + b"9" * 20_000_000 + b"}"], "BadResponseError",
+    ),
+}  # fmt: skip
+STREAMED: dict[str, tuple[Answer, str]] = {
+    "event": (lambda api: endless(head("200 OK", EVENTS) + b"data: "), "ResponseTooLargeError"),
+    "event lines": (lambda api: endless(head("200 OK", EVENTS), b"data: a\n" * 100_000), "ResponseTooLargeError"),
+    "event type": (lambda api: endless(head("200 OK", EVENTS) + b"event: "), "ResponseTooLargeError"),
+    "packed event": (bomb("200 OK", EVENTS, b"data: "), "ResponseTooLargeError"),
+    "packed comment": (bomb("200 OK", EVENTS, b": "), "ResponseTooLargeError"),
+    "packed json": (bomb("200 OK", "application/json", b'{"choices":"'), "ResponseTooLargeError"),
+    "event of many values": (heavy_event, "ResponseTooLargeError"),
+}
+ALL = {**ANYWHERE, **WHOLE, **STREAMED}
+ASKED = {"sync": {**ANYWHERE, **WHOLE}, "stream": {**ANYWHERE, **STREAMED}}
+ASKED |= {"async": ASKED["sync"], "async-stream": ASKED["stream"]}
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """A server that answers by the name in the prompt."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    listener.close()
+
+
+def serve(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError), connection, connection.makefile("rb") as reader:
+        while line := reader.readline():
+            length = 0
+            path = line.split()[1].decode()
+            while (line := reader.readline()).strip():
+                name, _, value = line.partition(b":")
+                length = int(value) if name.lower() == b"content-length" else length
+            body = reader.read(length)
+            named = re.search(r"<<(.*?)>>", body.decode())
+            api = "responses" if path.endswith("/responses") else "chat-completions"
+            asked = "stream" if re.search(rb'"stream": ?true', body) else "call"
+            if named is None or named[1] not in ALL:
+                blocks: Iterable[bytes] = Texts(api, asked).reply(HttpReply())  # type: ignore[arg-type]
+            else:
+                blocks = ALL[named[1]][0](api)
+            for block in blocks:
+                connection.sendall(block)
+            if named is not None and named[1] in ALL:
+                return
+
+
+BACKENDS = ("rest", "openai-chat", "openai-responses", "mlflow", "databricks-sdk")
+
+
+@pytest.mark.parametrize("mode", ASKED)
+@pytest.mark.parametrize("backend", ["rest", *(pytest.param(name, marks=pytest.mark.long) for name in BACKENDS[1:])])
+def test_no_answer_takes_more_than_twice_the_cap(backend: str, mode: str, url: str) -> None:
+    names = ASKED[mode]
+    done = subprocess.run(
+        [sys.executable, str(MEASURING), backend, mode, url, *names],
+        capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = {name: (said, grown) for name, said, grown in map(json.loads, done.stdout.splitlines())}
+
+    assert {name: said for name, (said, _) in told.items()} == {name: error for name, (_, error) in names.items()}
+    most = 2 * DEFAULT_LIMITS.body / 2**20
+    assert {name: grown for name, (_, grown) in told.items() if grown > most} == {}
