@@ -13,6 +13,7 @@ from isochat.streaming.chunks import NOTHING_SAID, ChatChunk, Said
 from isochat.streaming.tool_calls import ToolCalls
 from isochat.wire_format.agents import read_chat_agent
 from isochat.wire_format.chat_completions import FINISH_REASONS
+from isochat.wire_format.content import reasoning_beside
 from isochat.wire_format.usage import next_usage, read_usage
 
 _KNOWN = frozenset({"id", "delta", "finish_reason", "usage", "object", "created", "model"})
@@ -116,8 +117,13 @@ class _MessageFold:
             elif name == "tool_calls":
                 self._tool_calls = self._tool_calls or ToolCalls()
                 calls = self._tool_calls.add(value)
+            elif name in ("reasoning_content", "reasoning") and isinstance(value, str):
+                self.fields[name] = self.fields.get(name, "") + value
             else:
                 self.fields[name] = value
+        thought = reasoning_beside(delta)
+        if thought is not None:
+            reasoning = thought if reasoning is None else reasoning + thought
         return text, reasoning, calls
 
     def reply(self, whole: bool) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, TypeGuard
 
 from isochat.wire_format.content import reasoning_of
+from isochat.wire_format.turn_items import without
 
 
 class Content:
@@ -76,7 +77,8 @@ class Content:
         if field is not None:
             text = _text(block.get(field))
             if block.get("citation"):  # one for each delta: they are put in a row
-                block = {**block, "citation": None, "citations": [*(block.get("citations") or ()), block["citation"]]}
+                cited = [*(block.get("citations") or ()), block["citation"]]
+                block = {**without(block, "citation"), "citations": cited}
             if last.get("type") == kind and not (kind == "thinking" and last.get("signature")):
                 last[field].append(text)
                 _fill(last, block, field)

@@ -314,3 +314,13 @@ def test_custom_outputs_of_a_response_are_kept():
     _, _, reading = read([sse(CREATED, ended("completed", message(text("A")), custom_outputs={"k": 1}))])
 
     assert reading.extra["custom_outputs"] == {"k": 1}
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_the_reasoning_of_a_chat_agent_comes_in_pieces(field):
+    deltas = [{"role": "assistant", "id": "m1", **more} for more in ({field: "Hm"}, {field: "."}, {"content": "A"})]
+
+    result, chunks, _ = read([sse(*({"delta": delta} for delta in deltas), "[DONE]")])
+
+    assert result == read_chat_agent({"messages": [{"role": "assistant", "content": "A", field: "Hm."}]}, Meta())
+    assert reasoning_of(chunks) == result.reasoning == "Hm."

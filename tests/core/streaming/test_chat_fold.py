@@ -62,3 +62,15 @@ def test_bare_deltas_of_a_custom_model_are_the_one_choice():
     assert result == read_completion(completion({"content": "AB"}, None, usage=USAGE))
     assert text_of(chunks) == "AB"
     assert reading.extra == {"custom_outputs": {"k": "v"}}
+
+
+def test_single_citations_go_back_in_a_row_and_thinking_as_it_came():
+    blocks = [
+        {"type": "thinking", "thinking": "Hm"}, {"type": "thinking", "thinking": ".", "signature": "S"},
+        {"type": "text", "text": "A", "citation": {"n": 1}}, {"type": "text", "text": "", "citation": {"n": 2}},
+    ]  # fmt: skip
+
+    assert fold(*(chunk({"content": [block]}) for block in blocks), STOP).to_message()["content"] == [
+        {"type": "thinking", "thinking": "Hm.", "signature": "S"},
+        {"type": "text", "text": "A", "citations": [{"n": 1}, {"n": 2}]},
+    ]
