@@ -61,6 +61,16 @@ class Contents:
     torn: int | None = None
 
 
+def is_cassette(path: str | os.PathLike[str]) -> bool:
+    """Whether the file says in its beginning that it is a cassette; an empty one is a cassette just made."""
+    try:
+        with Path(path).open(encoding="utf-8", errors="replace") as stream:
+            begin = stream.read(200).lstrip()
+    except OSError:
+        return False
+    return not begin or _HEAD_KEY in begin.partition(":")[0]
+
+
 def read_cassette(path: str | os.PathLike[str]) -> Contents:
     """Read a cassette.
 

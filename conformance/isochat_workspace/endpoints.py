@@ -170,24 +170,20 @@ def describe(endpoint: Endpoint) -> Mapping[str, Any]:
     """An endpoint as list and get show it: the foundation-model shape, which has no `id`.
 
     Source: mondoohq/mql#9770 (pasted from a live workspace) for the keys, databricks-sdk `serving.py` for
-    what stands in `state` and `config`.
+    what stands in `state` and `config`. An agent is no foundation model, and does without what only these have.
     """
+    entity: dict[str, Any] = {"name": endpoint.served_name}
+    kind = {}
+    if not endpoint.task.startswith("agent/"):
+        display_name = endpoint.name.removeprefix("databricks-")
+        entity["foundation_model"] = {"name": endpoint.model_service, "display_name": display_name}
+        kind = {"endpoint_type": "FOUNDATION_MODEL_API"}
     return {
         "name": endpoint.name,
         "task": endpoint.task,
-        "endpoint_type": "FOUNDATION_MODEL_API",
+        **kind,
         "state": {"ready": "READY", "config_update": "NOT_UPDATING"},
-        "config": {
-            "served_entities": [
-                {
-                    "name": endpoint.served_name,
-                    "foundation_model": {
-                        "name": endpoint.model_service,
-                        "display_name": endpoint.name.removeprefix("databricks-"),
-                    },
-                }
-            ]
-        },
+        "config": {"served_entities": [entity]},
         "capabilities": {"function_calling": True},
         "creation_timestamp": 0,
         "last_updated_timestamp": 0,

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from isochat.errors import ConfigurationError
 
+from .cassette_file import is_cassette
 from .models import Model
+from .reply_file import FileReplay
 from .reply_source import ReplySource
 from .rules import read_rules
 from .scripted import Scripted
@@ -41,9 +43,11 @@ def _smollm2(argument: str, folder: Path) -> Model:
 
 
 def _replay(argument: str, folder: Path) -> ReplySource:
+    """A cassette, which says in its first line that it is one, or a file with a reply."""
     from .cassette import Cassette
 
-    return Cassette(folder / argument)
+    file = folder / argument
+    return Cassette(file) if is_cassette(file) else FileReplay(file)
 
 
 def _proxy(argument: str, folder: Path) -> ReplySource:

@@ -20,7 +20,7 @@ from .models import Dialect, Model, Prompt
 from .records import RecordedRequest
 from .refusals import check_refusals
 from .reply_source import Reply, ReplySource
-from .request_fields import flag, read_object, wants_usage
+from .request_fields import asks_for_stream, flag, read_object, wants_usage
 from .response_object import write_responses
 from .responses_dialect import read_responses
 from .responses_stream import responses_events
@@ -42,7 +42,7 @@ async def answer_query(
     cut_after = None
     if endpoint.failures is not None and endpoint.failures.next_fails():
         cut_after = endpoint.failures.cut_after
-        if cut_after is None or not _asks_for_stream(request.body):
+        if cut_after is None or not asks_for_stream(request.body):
             await asyncio.sleep(endpoint.latency.first_byte)
             raise endpoint.failures.error()
     reply = await _reply(endpoint, dialect, route, request, request_id)
@@ -102,13 +102,6 @@ def _is_spoken(endpoint: Endpoint, dialect: Dialect, route: Route) -> bool:
     if route.surface == "native_gateway":
         return route.api_type in endpoint.api_types(endpoint.speaks)
     return dialect in endpoint.speaks
-
-
-def _asks_for_stream(raw: bytes) -> bool:
-    try:
-        return flag(read_object(raw), "stream")
-    except ServiceError:
-        return False
 
 
 def _usage_of_stream(endpoint: Endpoint, asked: bool | None) -> StreamUsage:

@@ -48,6 +48,14 @@ def flag(body: Mapping[str, Any], name: str) -> bool:
     return bool(value)
 
 
+def asks_for_stream(raw: bytes) -> bool:
+    """Whether the body of a request asks for a stream. One that cannot be read asks for none."""
+    try:
+        return flag(read_object(raw), "stream")
+    except ServiceError:
+        return False
+
+
 def wants_usage(body: Mapping[str, Any]) -> bool | None:
     """Whether `stream_options.include_usage` asks for the usage of a stream; None if the request does not say."""
     options = body.get("stream_options")

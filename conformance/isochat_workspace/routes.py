@@ -42,7 +42,7 @@ _TABLE: tuple[tuple[str, str, Operation, Surface], ...] = (
     ("POST", r"/serving-endpoints/open-responses", "open_responses", "workspace"),
     ("POST", r"/ai-gateway/openai/v1/chat/completions", "chat", "native_gateway"),
     ("POST", r"/ai-gateway/openai/v1/responses", "responses", "native_gateway"),
-    ("GET", r"/api/2\.0/serving-endpoints", "list", "workspace"),
+    ("GET", r"/api/2\.0/serving-endpoints/?", "list", "workspace"),  # MLflow writes the slash
     ("GET", r"/api/2\.0/serving-endpoints:foundation-models", "foundation_models", "workspace"),
     ("GET", rf"/api/2\.0/serving-endpoints/{_NAME}", "get", "workspace"),
     ("GET", r"/\.well-known/databricks-config", "host_metadata", "workspace"),

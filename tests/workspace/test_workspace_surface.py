@@ -237,6 +237,7 @@ def test_list_and_get_describe_endpoints_without_an_id(workspace: Workspace, sen
         "scripted",
     ]
     assert one in listed
+    assert send(workspace, "GET", "/api/2.0/serving-endpoints/").json()["endpoints"] == listed  # as MLflow asks
     assert one["endpoint_type"] == "FOUNDATION_MODEL_API"
     assert one["state"]["ready"] == "READY"
     assert "id" not in one
@@ -365,3 +366,10 @@ def test_foundation_models_advertise_what_they_speak(workspace: Workspace, send:
         for api_type in model["api_types"]:
             asked = {"model": name, "input": "Hi"} if "responses" in api_type else {"model": name, **ASK}
             assert send(workspace, "POST", f"/ai-gateway/{api_type}", asked).status == 200
+
+
+def test_an_agent_is_no_foundation_model(send: Send) -> None:
+    with Workspace([Endpoint("agent", Scripted(), task="agent/v1/responses")]) as workspace:
+        one = send(workspace, "GET", "/api/2.0/serving-endpoints/agent").json()
+        assert (one["task"], "endpoint_type" in one) == ("agent/v1/responses", False)
+        assert one["config"]["served_entities"] == [{"name": "scripted"}]

@@ -1,4 +1,4 @@
-"""What does the server of a case answer: one body, or a stream of events, framed and ended as the case says?"""
+"""What does a server answer, written as data: one body, or a stream of events, framed and ended as the data say?"""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from typing import Any, Literal
 
 import msgspec
 
-from isochat_conformance.strict_json import CaseData
-from isochat_workspace import HttpReply, StreamReply
+from .http_reply import HttpReply
+from .stream_reply import StreamReply
 
 DONE = "[DONE]"
 
 
-class ServerReply(CaseData, frozen=True, kw_only=True):
+class ServedData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of a file: a key that no field names is an error."""
+
+
+class ServerReply(ServedData, frozen=True, kw_only=True):
     """The reply of the server: its body as ``json`` (sent as UTF-8, with that content type) or as ``text``.
 
-    ``{{token}}`` in it is sent as the client's token.
+    ``{{token}}`` in a case of the conformance suite is sent as the client's token.
     """
 
     status: int = 200
@@ -37,7 +41,7 @@ class ServerReply(CaseData, frozen=True, kw_only=True):
         return HttpReply(self.status, self.sent_headers(), self.body())
 
 
-class ServerStream(CaseData, frozen=True, kw_only=True):
+class ServerStream(ServedData, frozen=True, kw_only=True):
     """The reply of the server, piece by piece.
 
     Attributes:
