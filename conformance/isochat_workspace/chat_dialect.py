@@ -12,6 +12,7 @@ from .dressings import DRESSINGS, Dressing
 from .http_reply import ServiceError
 from .models import Prompt
 from .request_fields import (
+    chat_messages,
     demanded_tools,
     flag,
     function_tool,
@@ -42,7 +43,7 @@ def read_chat(body: Mapping[str, Any]) -> Prompt:
     thinking = body.get("thinking")
     return Prompt(
         dialect="chat",
-        messages=tuple(mappings(body, "messages")),
+        messages=tuple(chat_messages(body)),
         max_tokens=whole_number(body, "max_tokens") or whole_number(body, "max_completion_tokens"),
         temperature=number(body, "temperature"),
         top_p=number(body, "top_p"),

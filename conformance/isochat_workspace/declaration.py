@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from .model_table import AnyModel, make_model
 from .oidc import ServicePrincipal
 from .strict_table import check_keys, read_table, read_toml
 
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_TOKEN = re.compile(r"[!-~]+")
 _ENDPOINT_KEYS = (
     "model",
     *(field.name for field in dataclasses.fields(Endpoint) if field.name not in ("name", "model")),
@@ -46,6 +49,16 @@ class _Top:
     gateway: GatewayState = "on"
     service_principal: ServicePrincipal | None = None
     max_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.token is not None and not _TOKEN.fullmatch(self.token):
+            raise ValueError("token has to be ASCII without blanks, as it stands in a header")
+        if self.port is not None and not 0 <= self.port <= 65535:
+            raise ValueError("port has to be between 0 and 65535")
+        if self.host is not None and not self.host.strip():
+            raise ValueError("host is empty: write an address, 127.0.0.1 for this machine alone")
+        if self.max_seconds is not None and not self.max_seconds > 0:
+            raise ValueError("max_seconds has to be above 0")
 
 
 def read_declaration(path: str | os.PathLike[str]) -> Declaration:
@@ -94,6 +107,11 @@ class _Endpoints:
         where = f"{self._file} [endpoints.{name}]"
         if not isinstance(table, dict):
             raise ConfigurationError(f"{where} is no table", remedy=f"Write [endpoints.{name}]")
+        if not _NAME.fullmatch(name):
+            raise ConfigurationError(
+                f"{where}: a path cannot carry the name {name!r}",
+                remedy="Use letters, digits, dots, dashes and underscores",
+            )
         check_keys(table, _ENDPOINT_KEYS, where)
         if not isinstance(model := table.get("model", "scripted"), str):
             raise ConfigurationError(f"model in {where} is no text", remedy='Write model = "scripted"')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
@@ -23,6 +24,9 @@ _NATIVE_API_TYPES: Mapping[str, Mapping[Dialect, str]] = {
     "gpt": {"chat": "openai/v1/chat/completions", "responses": "openai/v1/responses"},
 }
 """By family, the APIs of its provider that the gateway passes through (Codex probe 2026-07-28)."""
+
+_TASK = re.compile(r"(llm|agent)/v\d+/\w+")
+_HEADER_TEXT = re.compile(r"[!-~]+")
 
 Permission = Literal["CAN_MANAGE", "CAN_QUERY", "CAN_VIEW", "NONE"]
 
@@ -72,6 +76,14 @@ class Endpoint:
     failures: Failures | None = None
 
     def __post_init__(self) -> None:
+        if not self.speaks and isinstance(self.model, Model):
+            raise ValueError("speaks names no API: write chat, responses or both")
+        if not _TASK.fullmatch(self.task):
+            raise ValueError(f"a task is written like llm/v1/chat or agent/v1/responses, not {self.task!r}")
+        if self.served_model is not None and not _HEADER_TEXT.fullmatch(self.served_model):
+            raise ValueError(f"served_model stands in a header and in a path: {self.served_model!r} cannot")
+        if self.max_output_tokens is not None and self.max_output_tokens < 1:
+            raise ValueError("max_output_tokens has to be 1 or more")
         if self.dress == "agent-like" and not self.task.startswith("agent/"):
             raise ValueError(f"an agent-like endpoint has a task like agent/v1/responses, not {self.task!r}")
         for name in (*self.accept, *self.refuse):

@@ -46,8 +46,10 @@ class RecordedRequest:
 
     @property
     def path(self) -> str:
-        """The target without its query."""
-        return self.target.partition("?")[0]
+        """The target without its query, and without the host that a client which takes this for a proxy puts first."""
+        path = self.target.partition("?")[0]
+        scheme, colon, rest = path.partition("://")
+        return "/" + rest.partition("/")[2] if colon and scheme.isalpha() else path
 
     def header(self, name: str) -> str | None:
         """The first header of this name in any case, or None."""

@@ -107,6 +107,16 @@ def mappings(body: Mapping[str, Any], name: str) -> Sequence[dict[str, Any]]:
     return value
 
 
+def chat_messages(body: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
+    """The messages of a chat request, whose tool calls have to be objects as well."""
+    messages = mappings(body, "messages")
+    for message in messages:
+        for call in mappings(message, "tool_calls"):
+            if not isinstance(call.get("function", {}), dict):
+                _invalid("function", "an object", call["function"])
+    return messages
+
+
 def function_tool(function: Mapping[str, Any]) -> Tool:
     """A function definition, which chat nests under `function` and Responses keeps flat."""
     parameters = function.get("parameters")

@@ -105,6 +105,7 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
 
 def _refuse(reason: str, where: str, name: str) -> NoReturn:
     what, _, at = reason.partition(" - at ")
+    what = what.replace(" | null", "")  # TOML has none
     place = name + at.strip("`").removeprefix("$")
     raise ConfigurationError(f"{place} in {where}: {what[:1].lower()}{what[1:]}", remedy="Correct the file")
 

@@ -83,7 +83,7 @@ class Workspace:
         for endpoint in served:
             self._put(endpoint)
         self._default = served[-1] if served else None
-        self._address = (host, port)
+        self._address = (host or "127.0.0.1", port)  # "" would be every address
         self._access_log = access_log
         self._max_seconds = max_seconds
         self._log = RequestLog(keep_requests, keep_bytes)

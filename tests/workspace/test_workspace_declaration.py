@@ -77,8 +77,19 @@ def test_an_argument_counts_more_than_the_file(declare: Declare) -> None:
     ("text", "words"),
     [
         ("tokn = 'x'", ["unknown key 'tokn' in {file}", "Did you mean 'token'?"]),
-        ("port = '80'", ["port in {file}: expected `int | null`, got `str`"]),
+        ("port = '80'", ["port in {file}: expected `int`, got `str`"]),
         ("port = \nhost = 1", ["{file} cannot be read", "line 1"]),
+        ("port = 65536", ["in {file}: port has to be between 0 and 65535"]),
+        ("host = ''", ["in {file}: host is empty: write an address"]),
+        ("token = ''", ["in {file}: token has to be ASCII without blanks"]),
+        ("token = 'a b'", ["in {file}: token has to be ASCII without blanks"]),
+        ("max_seconds = 0", ["in {file}: max_seconds has to be above 0"]),
+        ("max_seconds = 'x'", ["max_seconds in {file}: expected `float`, got `str`"]),
+        ("[endpoints.'a/b']", ["{file} [endpoints.a/b]: a path cannot carry the name 'a/b'"]),
+        ("[endpoints.a]\nspeaks = []", ["speaks names no API"]),
+        ("[endpoints.a]\ntask = 'chat'", ["a task is written like llm/v1/chat or agent/v1/responses, not 'chat'"]),
+        ('[endpoints.a]\nserved_model = "a\\r\\nX: y"', ["served_model stands in a header and in a path"]),
+        ("[endpoints.a]\nmax_output_tokens = 0", ["max_output_tokens has to be 1 or more"]),
         ("endpoints = 3", ["endpoints in {file}: expected"]),
         ("[endpoints]", ["[endpoints] in {file} is empty", "[endpoints.NAME]"]),
         ("[endpoints]\na = 1", ["{file} [endpoints.a] is no table"]),
@@ -130,3 +141,7 @@ def test_serve_takes_endpoints_from_one_place() -> None:
     result = CliRunner().invoke(serve, ["--model", "scripted", "--endpoint", "a=scripted"])
     assert result.exit_code == 2
     assert "--endpoint and --model both say what is served" in result.output
+
+
+def test_an_empty_host_is_loopback_and_not_every_address() -> None:
+    assert Workspace(host="").address == ("127.0.0.1", 0)

@@ -200,7 +200,7 @@ def test_nothing_asked_is_no_text() -> None:
         ("[[rules]]", "the key 'answer' is missing in {file} rules 1"),
         ("[[rules]]\nanswer = 'x'", "{file} rules 1 answer is no table"),
         ("[[rules]]\nanswer.text = 'x'\nwhen.contian = 'x'", "{file} rules 1 when. Did you mean 'contains'?"),
-        ("[[rules]]\nanswer.text = 1", "text in {file} rules 1 answer: expected `str | null`, got `int`"),
+        ("[[rules]]\nanswer.text = 1", "text in {file} rules 1 answer: expected `str`, got `int`"),
         ("[[rules]]\nanswer.finish_reason = 'stop'", "nothing is said"),
         ("[[rules]]\nanswer = { text = 'a', chunks = ['b'] }", "in {file} rules 1 answer: text and chunks"),
         ("[[rules]]\nanswer.text = 'x'\nwhen.matches = '('", "{file} rules 1 when: matches is no regular"),

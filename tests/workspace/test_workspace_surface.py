@@ -163,6 +163,14 @@ def test_credentials(workspace: Workspace, send: Send, make: Callable[[str], str
             "POST", f"/serving-endpoints/{GPT}/invocations", {"messages": ["Hi"]}, 400,
             "INVALID_PARAMETER_VALUE", "'messages' has to be a list of objects",
         ),
+        (
+            "POST", f"/serving-endpoints/{GPT}/invocations", {"messages": [{"tool_calls": 5}]}, 400,
+            "INVALID_PARAMETER_VALUE", "'tool_calls' has to be a list of objects, got 5",
+        ),
+        (
+            "POST", f"/serving-endpoints/{GPT}/invocations", {"messages": [{"tool_calls": [{"function": 7}]}]}, 400,
+            "INVALID_PARAMETER_VALUE", "'function' has to be an object, got 7",
+        ),
         ("POST", "/serving-endpoints/responses", {"model": GPT}, 400, "BAD_REQUEST", "'input'"),
         ("POST", "/serving-endpoints/responses", {"input": "Hi"}, 400, "INVALID_PARAMETER_VALUE", "'model'"),
         (
@@ -373,3 +381,14 @@ def test_an_agent_is_no_foundation_model(send: Send) -> None:
         one = send(workspace, "GET", "/api/2.0/serving-endpoints/agent").json()
         assert (one["task"], "endpoint_type" in one) == ("agent/v1/responses", False)
         assert one["config"]["served_entities"] == [{"name": "scripted"}]
+
+
+def test_a_target_with_the_host_in_it_names_the_same_path(workspace: Workspace) -> None:
+    """So asks a client that takes the workspace for its proxy."""
+    connection = http.client.HTTPConnection(workspace.url.removeprefix("http://"), timeout=30)
+    connection.request("GET", "http://some.where/.well-known/databricks-config?a=b")
+    reply = connection.getresponse()
+    assert (reply.status, reply.read()[:1]) == (200, b"{")
+    connection.close()
+    assert workspace.requests[0].path == "/.well-known/databricks-config"
+    assert workspace.requests[0].target == "http://some.where/.well-known/databricks-config?a=b"
