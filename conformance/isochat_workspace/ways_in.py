@@ -98,7 +98,12 @@ def ways_in(workspace: Workspace) -> list[WayIn]:
 
 
 def _named(workspace: Workspace, fits: Callable[[Endpoint], bool]) -> str | None:
-    """The endpoint to show: the default one if it fits, else the first that does."""
+    """The endpoint to show: the default one if it fits, else the first that does.
+
+    A recorder and a cassette do not know which endpoints there are: `ENDPOINT` stands for what their user puts there.
+    """
+    if not workspace.endpoints:
+        return "ENDPOINT"
     fitting = [endpoint.name for endpoint in workspace.endpoints if fits(endpoint)]
     if not fitting or workspace.default_endpoint in fitting:
         return workspace.default_endpoint if fitting else None

@@ -6,10 +6,11 @@ import urllib.request
 
 import pytest
 
-from isochat_workspace import RecordedRequest
+from isochat_workspace import Endpoint, RecordedRequest, Scripted, Workspace
 from isochat_workspace.client_names import client_name
 from isochat_workspace.reported_tokens import ReplyTail
 from isochat_workspace.serve_output import JsonLines, Lines, endpoint_of
+from isochat_workspace.ways_in import ways_in
 
 LLAMA = "databricks-meta-llama-3-3-70b-instruct"
 TOKEN = "dapi-of-the-screen"
@@ -75,6 +76,32 @@ def test_a_line_for_programs(capsys):
 
     told = json.loads(capsys.readouterr().out)
     assert (told["endpoint"], told["stream"], told["prompt_tokens"], told["completion_tokens"]) == ("a", True, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "shown", "absent"),
+    [
+        ([Endpoint("c", Scripted(), speaks=("chat",))], {"REST API": "c", "OpenAI Chat Completions": "c"}, "Responses"),
+        (
+            [Endpoint("c", Scripted(), speaks=("chat",)), Endpoint("r", Scripted(), speaks=("responses",))],
+            {"OpenAI Chat Completions": "c", "OpenAI Responses": "r", "Databricks Python SDK": "c"},
+            None,
+        ),
+        (
+            [Endpoint("a", Scripted(), dress="agent-like", task="agent/v1/responses", speaks=("responses",))],
+            {"OpenAI Responses": "a"},
+            "SDK",
+        ),
+        ([], {"REST API": "ENDPOINT", "OpenAI Responses": "ENDPOINT", "isochat": "ENDPOINT"}, None),
+    ],
+    ids=["chat-alone", "one-each", "agent", "unknown"],
+)
+def test_the_ways_in_are_those_that_lead_somewhere(endpoints, shown, absent):
+    with Workspace(endpoints) as workspace:
+        ways = {way.client: "\n".join(way.lines) for way in ways_in(workspace)}
+
+    assert {client: name for client, name in shown.items() if re.search(rf"\b{name}\b", ways[client])} == shown
+    assert absent is None or not any(absent in client for client in ways)
 
 
 # ---------------------------------------------------------------------------------------- who, where, how much
