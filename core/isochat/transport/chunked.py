@@ -58,6 +58,10 @@ class ChunkedBody:
             line = self._line + data[at:end] if self._line else data[at:end]
             self._line = b""
             at = end
+            if line.strip(_HEX) == b"\r\n" and 2 < len(line) <= _LONGEST_SIZE and not (self._after or self.last):
+                self._left = int(line, 16)  # as nearly always: a size and nothing else
+                self.last = not self._left
+                continue
             self._take(line)
             if self.ended:
                 self.rest = data[at:]

@@ -132,13 +132,25 @@ class _Response(http.client.HTTPResponse):
             self._chunks = ChunkedBody()
         if any(isinstance(defect, _UNREAD) for defect in self.headers.defects):
             raise ProtocolError("a line among the reply's headers is none")
+        under_way.get().read_body = self.read1
 
     def read1(self, n: int = -1) -> bytes:
-        """The bytes of all chunks that have come. http.client gives one at a time, each with two lines to read."""
-        chunks = self._chunks
-        if chunks is None or self.fp is None:
-            return super().read1(n)
+        """The bytes of all chunks that have come, http.client gives one at a time; of other bodies, what has come.
+
+        Raises:
+            http.client.HTTPException: the body is cut short or damaged.
+        """
+        if self._chunks is not None:
+            return self._read_chunks(self._chunks, n)
+        data = super().read1(n)
+        if not data and self.length:
+            raise http.client.IncompleteRead(b"", self.length)
+        return data
+
+    def _read_chunks(self, chunks: ChunkedBody, n: int) -> bytes:
         data = b""
+        if self.fp is None:
+            return data
         while not (data or chunks.ended or chunks.damage) and (came := self.fp.read1(n)):
             data = chunks.feed(came)
         if not data or chunks.ended:

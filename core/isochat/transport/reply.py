@@ -21,11 +21,13 @@ class IncomingReply:
             may have been cut.
     """
 
-    __slots__ = ("_body", "_done", "_raw", "delimited", "headers", "reason", "status", "wire")
+    __slots__ = ("_body", "_done", "_raw", "_read", "delimited", "headers", "reason", "status", "wire")
 
     def __init__(self, raw: Any, wire: Wire) -> None:
         self._done = False
         self._raw = raw
+        assert wire.read_body is not None
+        self._read = wire.read_body  # not urllib3's, which gives the connection back: it takes longer than the reading
         self.wire = wire
         self.status: int = raw.status
         self.reason: str = raw.reason or ""
@@ -44,8 +46,7 @@ class IncomingReply:
         wire = self.wire
         try:
             while True:
-                # With an amount, urllib3 notices a body shorter than its Content-Length; without one it does not.
-                data = b"" if self._body.holds else self._raw.read1(_READ)
+                data = b"" if self._body.holds else self._read(_READ)
                 if not data and not self._body.holds:
                     self._body.finish()
                     self._done = True

@@ -6,7 +6,7 @@ import io
 import os
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from isochat.transport.deadline import Deadline
@@ -36,6 +36,7 @@ class Wire(Exchange):
         self.held: bytes | None = None
         self.socket: socket.socket | None = None
         self.queue: Places | None = None
+        self.read_body: Callable[[int], bytes] | None = None  # of the reply whose head has come
         self.lookup: threading.Event | None = None
         self._ending = threading.Lock()
         self._pid = os.getpid()
