@@ -233,6 +233,7 @@ class Meta(Record, frozen=True, eq=False):
     _native: Once = NOTHING
     _parsing: Parsing | None = None
     _extra: Mapping[str, Any] | None = None
+    _not_compared: ClassVar[frozenset[str]] = frozenset({"_native", "_parsing"})
 
     @property
     def extra(self) -> Mapping[str, Any]:
@@ -271,13 +272,13 @@ class ChatResult(Record, frozen=True, eq=False):
 
     @property
     def message(self) -> Message:
-        """The first choice's message."""
-        return self.choices[0].message
+        """The first choice's message; an empty one while a stream has brought none."""
+        return self.choices[0].message if self.choices else Message()
 
     @property
     def text(self) -> str:
         """The first choice's text; ``""`` when it has none."""
-        return self.choices[0].message.content or "" if self.choices else ""
+        return self.message.content or ""
 
     @property
     def reasoning(self) -> str | None:
@@ -292,7 +293,7 @@ class ChatResult(Record, frozen=True, eq=False):
     @property
     def finish_reason(self) -> FinishReason | None:
         """Why the first choice ended; ``None`` where the wire does not say."""
-        return self.choices[0].finish_reason
+        return self.choices[0].finish_reason if self.choices else None
 
     @property
     def parsed(self) -> Any:
@@ -307,12 +308,11 @@ class ChatResult(Record, frozen=True, eq=False):
         return self.meta._parsing.parse(self.text, self._why_no_object())
 
     def _why_no_object(self) -> str | None:
-        first = self.choices[0] if self.choices else None
-        if first is None or first.message.refusal:
+        if self.message.refusal:
             return "The model refused; its words are in result.message.refusal"
-        if first.message.tool_calls:
+        if self.tool_calls:
             return "The model calls tools first: answer result.tool_calls and ask again"
-        return _UNFINISHED.get(first.finish_reason or "")
+        return _UNFINISHED.get(self.finish_reason or "")
 
     def to_message(self) -> dict[str, Any]:
         """The first choice's message in the shape that a following request takes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 import pickle
@@ -86,6 +87,14 @@ def test_text_is_always_text(content: Any, expected: str) -> None:
     assert (str(result(content=content)), result(content=content).text) == (expected, expected)
 
 
+def test_a_stream_that_has_brought_nothing_yet_reads_as_nothing() -> None:
+    nothing = isochat.ChatResult()
+
+    assert (nothing.text, nothing.reasoning, nothing.tool_calls, nothing.finish_reason) == ("", None, (), None)
+    assert (nothing.message, nothing.parsed) == (isochat.Message(), None)
+    assert str(nothing) == ""
+
+
 def test_repr_is_short() -> None:
     long = result(content="x" * 5000, parts=(TextPart("x" * 5000),) * 50)
 
@@ -105,6 +114,15 @@ def test_pickle(backend: str, workspace: Workspace, make_client: Any) -> None:
     assert copy == original
     assert (copy.meta.raw, copy.meta.headers) == (original.meta.raw, original.meta.headers)
     assert copy.meta.native is None
+
+
+def test_a_copy_is_equal_in_its_meta_too(workspace: Workspace, make_client: Any) -> None:
+    result = make_client("openai-chat", workspace).chat("Hi")
+    again = pickle.loads(pickle.dumps(result))
+
+    assert again.meta == result.meta
+    assert (again.meta.raw, again.meta.native) == (result.meta.raw, None)
+    assert copy.deepcopy(result).meta == result.meta
 
 
 def test_raw_is_the_reply_as_it_came(backend: str, workspace: Workspace, make_client: Any) -> None:
