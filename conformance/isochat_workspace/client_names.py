@@ -8,7 +8,7 @@ from .records import RecordedRequest
 
 # In order; the first that is found names the client. mlflow sends through the Databricks SDK and says so elsewhere.
 _PATTERNS: tuple[tuple[re.Pattern[str], dict[str, str]], ...] = (
-    (re.compile(r"\b(?:Async)?(\w*OpenAI)/(?:Python|JS) (\S+)"), {"OpenAI": "openai"}),
+    (re.compile(r"\b(?:Async)?(\w+)/(?:Python|JS) (\S+)"), {"OpenAI": "openai"}),
     (re.compile(r"\b(databricks-sdk)-\w+/(\S+)"), {}),
     (re.compile(r"([^\s/]+)/(\S+)"), {}),
 )

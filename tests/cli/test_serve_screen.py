@@ -119,6 +119,7 @@ def test_the_ways_in_are_those_that_lead_somewhere(endpoints, shown, absent):
             {"User-Agent": "unknown/0.0.0 databricks-sdk-py/0.156.0", "X-MLflow-Client-Version": "3.17.2"},
             "mlflow 3.17.2",
         ),
+        ({"User-Agent": "Agents/Python 0.20.0"}, "Agents 0.20.0"),
         ({"User-Agent": "litellm/1.106.2"}, "litellm 1.106.2"),
         ({"User-Agent": "curl/8.5.0"}, "curl 8.5.0"),
         ({"User-Agent": "isochat/0.1"}, "isochat 0.1"),

@@ -65,6 +65,7 @@ CLIENTS = (
         "sdk_open_ai_client.py",
         "databricks-sdk.txt",
     ),
+    Client("openai-agents", "OpenAI Agents, `AsyncDatabricksOpenAI`", "openai_agents.py", "databricks-openai.txt"),
     Client("any-llm", "any-llm, provider `databricks`", "any_llm_provider.py", "any-llm.txt"),
     Client("pydantic-ai", "Pydantic AI, `OpenAIProvider`", "pydantic_ai_agent.py", "pydantic-ai.txt"),
     Client("node-openai", "OpenAI's client for Node", "node_openai.mjs", "node.json"),
