@@ -131,10 +131,7 @@ def _bounded(schema: Any, root: Any, place: str, depth: int) -> dict[str, Any]:
                 _refuse(place, f"a text of {len(value)} characters is more than this model can write")
         return made
     if "object" in kinds:
-        _bound_object(made, schema, part)
-        if place == "$" and made["properties"] and made.get("maxProperties") != 0:
-            # {} is the shortest way out, and too often the likeliest. (`minProperties` costs the engine far more.)
-            made["required"] = made.get("required") or [next(iter(made["properties"]))]
+        _bound_object(made, schema, part, place)
     if "array" in kinds:
         _bound_list(made, schema, part)
     if "string" in kinds:
@@ -157,12 +154,14 @@ def _kinds(schema: Mapping[str, Any]) -> tuple[str, ...]:
     return next(((kind,) for kind, keywords in _KINDS if any(word in schema for word in keywords)), ())
 
 
-def _bound_object(made: dict[str, Any], schema: Mapping[str, Any], part: Any) -> None:
+def _bound_object(made: dict[str, Any], schema: Mapping[str, Any], part: Any, place: str) -> None:
     properties: dict[str, Any] = made.setdefault("properties", {})
     for name in made.get("required", ()):
+        if not isinstance(name, str):
+            _refuse(place, "'required' has to be a list of names")
         properties.setdefault(name, dict(ANY_VALUE))
     more = schema.get("additionalProperties", "properties" not in schema and "patternProperties" not in schema)
-    least = _number(made, "minProperties", "minProperties") or 0
+    least, most = _number(made, "minProperties", place) or 0, _number(made, "maxProperties", place)
     made["additionalProperties"] = False
     if more is not False:
         value = part(more, "additionalProperties") if isinstance(more, Mapping) else dict(ANY_VALUE)
@@ -173,6 +172,21 @@ def _bound_object(made: dict[str, Any], schema: Mapping[str, Any], part: Any) ->
             made["additionalProperties"] = value
     if "patternProperties" in made:
         made.setdefault("maxProperties", int(max(len(properties) + _MOST_KEYS, least)))
+    elif made["additionalProperties"] is False:
+        most = len(properties) if most is None else min(most, len(properties))
+        # {} is the shortest way out, and too often the likeliest: the outermost object says something.
+        _choose_properties(made, int(max(least, min(1, most) if place == "$" else 0)), int(most))
+
+
+def _choose_properties(made: dict[str, Any], least: int, most: int) -> None:
+    """How many properties there are, said by which: counting them costs the engine far more, and may be too much."""
+    required = list(dict.fromkeys(made.pop("required", ())))
+    names = [*required, *(name for name in made["properties"] if name not in required)]
+    made["required"] = names[: max(least, len(required))]
+    if len(made["required"]) <= most and least <= len(names):
+        made["properties"] = {name: value for name, value in made["properties"].items() if name in names[:most]}
+        made.pop("minProperties", None)
+        made.pop("maxProperties", None)
 
 
 def _bound_list(made: dict[str, Any], schema: Mapping[str, Any], part: Any) -> None:

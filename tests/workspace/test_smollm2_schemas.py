@@ -68,6 +68,13 @@ SCHEMAS: dict[str, Schema] = {
     "a definition and more": {**CITY, "$ref": "#/$defs/City", "properties": {"size": WHOLE}, "required": ["size"]},
     "parts that agree": {"allOf": [required(a={"minimum": 3}), required(a={"type": "integer", "maximum": 5})]},
     "many fields": {"type": "object", "properties": {f"f{n}": {"type": "boolean"} for n in range(40)}},
+    "three to five of many": {
+        "type": "object",
+        "properties": {f"f{n}": WHOLE for n in range(40)},
+        "required": ["f39"],
+        "minProperties": 3,
+        "maxProperties": 5,
+    },
     "a list": {"type": "array", "items": required(n=WHOLE), "minItems": 1},
     "a text": TEXT,
 }
@@ -115,6 +122,8 @@ IMPOSSIBLE: dict[str, tuple[Schema, str]] = {
     "look-ahead": (required(a={"type": "string", "pattern": "^(?=a)b$"}), "makes no grammar of it"),
     "overlapping alternatives": (required(a={"oneOf": [WHOLE, NUMBER]}), "makes no grammar of it"),
     "a reference to nothing": ({"$ref": "#/$defs/Nobody"}, "nothing is at '#/\\$defs/Nobody'"),
+    "a name by number": ({"type": "object", "required": [{}]}, "'required' has to be a list of names"),
+    "too few names": ({**required(a=TEXT, b=TEXT), "maxProperties": 1}, "makes no grammar of it"),
     "a circle": ({"$defs": {"A": {"$ref": "#/$defs/A"}}, "$ref": "#/$defs/A"}, "lead in a circle"),
     "parts that contradict": ({"allOf": [{"type": "string"}, {"type": "null"}]}, "two things are said of 'type'"),
     "a type by number": (required(a={"type": 5}), "'type' has to be the name"),
