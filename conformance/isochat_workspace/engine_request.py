@@ -58,16 +58,12 @@ def _message(message: Mapping[str, Any]) -> dict[str, Any]:
     text = text_of(content)
     if role == "tool":
         return {"role": "user", "content": f"Tool result: {text}"}
-    told = [f"Tool call: {call.get('name')} {call.get('arguments')}" for call in _calls(message.get("tool_calls"))]
+    calls = [call["function"] for call in message.get("tool_calls") or () if call.get("function")]
+    told = [f"Tool call: {call.get('name')} {call.get('arguments')}" for call in calls]
     return {
         "role": "system" if role == "developer" else str(role),
         "content": "\n".join([text, *told] if text else told),
     }
-
-
-def _calls(given: Any) -> list[Mapping[str, Any]]:
-    calls = [call.get("function") for call in given if isinstance(call, Mapping)] if isinstance(given, list) else []
-    return [call for call in calls if isinstance(call, Mapping)]
 
 
 def _no_text(kind: Any) -> ServiceError:
