@@ -155,20 +155,31 @@ async def slowed(reply: Reply, latency: Latency, cut_after: int | None) -> Reply
     if isinstance(reply, HttpReply) or (not latency.between_chunks and cut_after is None):
         return reply
     length = reply.declared_length() if reply.framing == "content-length" else None
-    return dataclasses.replace(
-        reply, pieces=lambda: _slowed_pieces(reply, latency.between_chunks, cut_after), content_length=length
-    )
+    pieces = _SlowedPieces(reply, latency.between_chunks, cut_after)
+    return dataclasses.replace(reply, pieces=pieces, content_length=length)
 
 
-async def _slowed_pieces(reply: StreamReply, pause: float, cut_after: int | None) -> AsyncGenerator[bytes, None]:
-    sent = 0
-    async with aclosing(each_piece(reply.pieces)) as pieces:
-        async for piece in pieces:
-            if sent == cut_after:
-                raise CutHereError
-            if sent:
-                await asyncio.sleep(pause)
-            yield piece
-            sent += 1
-    if cut_after is not None:
-        raise CutHereError
+class _SlowedPieces:
+    """The pieces of a reply, with pauses. Closing it closes their source, also where none was asked for."""
+
+    def __init__(self, reply: StreamReply, pause: float, cut_after: int | None) -> None:
+        self._reply = reply
+        self._pause = pause
+        self._cut_after = cut_after
+
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        sent = 0
+        async with aclosing(each_piece(self._reply.pieces)) as pieces:
+            async for piece in pieces:
+                if sent == self._cut_after:
+                    raise CutHereError
+                if sent:
+                    await asyncio.sleep(self._pause)
+                yield piece
+                sent += 1
+        if self._cut_after is not None:
+            raise CutHereError
+
+    async def aclose(self) -> None:
+        if (close := getattr(self._reply.pieces, "aclose", None)) is not None:
+            await close()

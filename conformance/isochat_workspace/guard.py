@@ -13,19 +13,25 @@ from typing import Literal
 MOST_CONNECTIONS = 4000
 """Further ones are closed as they come. Fewer where the process may open fewer files."""
 
-HEAD_BYTES = 1024 * 1024
-"""Of a head, or of further requests while one is answered. A few reads from the socket, of 256 KiB each, may bring the
-begin of a body before anybody has looked at its head."""
+AHEAD_BYTES = 1024 * 1024
+"""Of a head, and of requests that are sent while others wait for their answer. A few reads from the socket, of 256 KiB
+each, may bring the begin of a body before anybody has looked at its head."""
 
-BODY_BYTES = 64 * 1024 * 1024
-"""Of a body with its framing: a body of the largest size sent in chunks of one byte has six times its size."""
+FRAMING_BYTES = 4 * 1024 * 1024
+"""Of a body beyond its content: sizes of chunks, trailers, and what was received and is not read yet."""
+
+REST_BYTES = 16 * 1024 * 1024
+"""Of the rest of a body that was refused as too large, so that the client finds the refusal; then it is cut off."""
 
 HEAD_SECONDS = 60.0
 """Between the connection and its first whole head."""
 
 FILES_LEFT_FREE = 64
 
-Phase = Literal["head", "body", "answer"]
+# How many turns of the loop a finished request takes at most to make room for one that has come already.
+_TURNS = 5
+
+Phase = Literal["head", "body", "answer", "rest"]
 
 
 def most_connections() -> int:
@@ -62,11 +68,9 @@ class Guards:
             if isinstance(transport, asyncio.Transport):
                 transport.abort()
 
-    def enter(self, transport: asyncio.BaseTransport | None, phase: Phase) -> None:
-        """Say what the connection is at: its bytes are counted anew."""
-        guard = None if transport is None else self._open.get(transport)
-        if guard is not None:
-            guard.enter(phase)
+    def of(self, transport: asyncio.BaseTransport | None) -> Guard | None:
+        """The guard of a connection that is open."""
+        return None if transport is None else self._open.get(transport)
 
 
 class Guard(asyncio.Protocol):
@@ -78,12 +82,43 @@ class Guard(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._phase: Phase = "head"
-        self._bytes = 0
+        self._ahead = 0
+        self._room = 0
 
-    def enter(self, phase: Phase) -> None:
-        """Begin to count anew."""
-        self._phase, self._bytes = phase, 0
+    def begin_body(self, head_size: int) -> None:
+        """A request has begun whose head has about this size: what came beyond it belongs to the body, or is ahead."""
         self._cancel_timer()
+        self._phase = "body"
+        self._ahead = max(0, self._ahead - head_size)
+        self._room = FRAMING_BYTES
+
+    def take_body(self, size: int) -> None:
+        """So much of the content of the body was read."""
+        self._ahead -= size
+        self._room += size
+
+    def end_body(self, framing: int) -> None:
+        """The body is read to its end; its framing took up to so many bytes beside the content."""
+        self._phase = "answer"
+        self._ahead = max(0, self._ahead - framing)
+
+    def drop_rest(self) -> None:
+        """What is left of the body is thrown away."""
+        self._phase, self._room = "rest", REST_BYTES
+
+    def end_request(self) -> None:
+        """The answer is out. If no other request begins at once, there is none, and nothing is ahead."""
+        if self._phase != "rest":
+            self._phase = "head"
+            self._look_for_rest(_TURNS)
+
+    def _look_for_rest(self, turns: int) -> None:
+        if self._phase != "head":
+            return
+        if turns:
+            asyncio.get_running_loop().call_soon(self._look_for_rest, turns - 1)
+        else:
+            self._ahead = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -104,8 +139,9 @@ class Guard(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._transport is None or self._transport.is_closing():
             return
-        self._bytes += len(data)
-        if self._bytes > (BODY_BYTES if self._phase == "body" else HEAD_BYTES):
+        self._ahead += len(data)
+        self._room -= len(data)
+        if self._room < 0 if self._phase in ("body", "rest") else self._ahead > AHEAD_BYTES:
             self._transport.abort()
             return
         self._behind.data_received(data)

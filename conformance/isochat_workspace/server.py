@@ -98,8 +98,9 @@ class Server:
                 arrived_at=time.monotonic(),
             ),
         )
-        transport, held = request.transport, _Held(self)
-        self._guards.enter(transport, "body")
+        guard, held = self._guards.of(request.transport), _Held(self)
+        if guard is not None:
+            guard.begin_body(_head_size(request))
         try:
             async with asyncio.timeout(self._max_seconds):
                 return await self._answer(request, entry, held)
@@ -111,13 +112,17 @@ class Server:
             raise
         finally:
             held.release()
-            if request.content.is_eof():  # else the rest of a body too large is still to be thrown away
-                self._guards.enter(transport, "head")
+            if guard is not None:
+                guard.end_request()
 
     async def _answer(self, request: web.Request, entry: LogEntry, held: _Held) -> web.StreamResponse:
         body = await self._read(request, held)
-        if request.content.is_eof():
-            self._guards.enter(request.transport, "answer")
+        if (guard := self._guards.of(request.transport)) is None:
+            pass  # the client left
+        elif request.content.is_eof():
+            guard.end_body(_chunks_size(request, len(body) if isinstance(body, bytes) else 0))
+        else:
+            guard.drop_rest()
         if isinstance(body, HttpReply):
             reply: Reply = body
         else:
@@ -141,12 +146,14 @@ class Server:
         """The body, None if it is too large, or the reply where there is no room for it now."""
         if (request.content_length or 0) > MAX_BODY_BYTES:
             return None
-        body = bytearray()
+        body, guard = bytearray(), self._guards.of(request.transport)
         async for piece in request.content.iter_any():
             if not held.take(len(piece)):
                 message = f"The bodies of all requests together are larger than {BODIES_BYTES} bytes."
                 return ServiceError(503, "TEMPORARILY_UNAVAILABLE", message).reply(new_request_id())
             body += piece
+            if guard is not None:
+                guard.take_body(len(piece))
             if len(body) > MAX_BODY_BYTES:
                 return None
         return bytes(body)
@@ -204,6 +211,17 @@ def _is_event_stream(reply: HttpReply | StreamReply) -> bool:
         name.lower() == "content-type" and value.lower().startswith("text/event-stream")
         for name, value in reply.header_pairs()
     )
+
+
+def _head_size(request: web.Request) -> int:
+    """About as many bytes as the head took."""
+    lines = sum(len(name) + len(value) + 4 for name, value in request.raw_headers)
+    return len(request.method) + len(request.raw_path) + 12 + lines + 2
+
+
+def _chunks_size(request: web.Request, content: int) -> int:
+    """As many bytes as chunks may have taken beside their content, if it came in chunks of one byte."""
+    return 6 * content + 64 if request.headers.get("Transfer-Encoding") else 0
 
 
 async def _stop_listening(listening: asyncio.Server) -> None:

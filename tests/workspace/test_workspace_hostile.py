@@ -22,7 +22,7 @@ import pytest
 import urllib3
 
 from isochat_workspace import Endpoint, HttpReply, Replay, Scripted, StreamReply, Workspace
-from isochat_workspace.guard import BODY_BYTES, HEAD_BYTES
+from isochat_workspace.guard import AHEAD_BYTES, FRAMING_BYTES, REST_BYTES
 from isochat_workspace.records import RecordedRequest, RequestLog
 from isochat_workspace.server import BODIES_BYTES
 
@@ -212,9 +212,9 @@ ATTACKS: list[tuple[Callable[[Served], None], int]] = [
     (huge_declared_body, 20),
     (huge_chunked_body, 40),
     (endless_chunk_extension, 20),
-    (endless_trailers, 20),
+    (endless_trailers, 120),
     (bodies_that_never_end, 100),
-    (pipelined_requests, 60),
+    (pipelined_requests, 150),
     (unread_answers, 500),
     (thousands_of_connections, 200),
     (remembered_bodies, 150),
@@ -350,6 +350,40 @@ def test_a_stream_and_a_body_that_take_too_long_are_cut(until: Until) -> None:
             assert connection.recv(12) == b"HTTP/1.1 504"
 
 
+def test_a_kept_connection_may_ask_for_ever(send: Send) -> None:
+    """Each request is told from what is sent ahead, however fast the next one comes, plain and in chunks."""
+    body = b" " * 20_000
+    whole = head(f"Content-Length: {len(body)}") + body
+    chunked = head("Transfer-Encoding: chunked") + b"4e20\r\n" + body + b"\r\n0\r\n\r\n"
+    small = head("Transfer-Encoding: chunked") + b"1\r\n \r\n" * 2000 + b"0\r\n\r\n"
+    with Workspace(token=TOKEN) as workspace:
+        host, port = workspace.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            answers = connection.makefile("rb")
+            for number in range(300):
+                connection.sendall((whole, chunked, small)[number % 3])
+                assert answers.readline() == b"HTTP/1.1 400 Bad Request\r\n"
+                length = 0
+                while (line := answers.readline()) != b"\r\n":
+                    length = int(line[15:]) if line.lower().startswith(b"content-length") else length
+                assert len(answers.read(length)) == length
+            answers.close()
+        assert len(workspace.requests) == 300
+
+
+def test_some_requests_may_be_sent_ahead() -> None:
+    one = head(f"Content-Length: {len(ASK)}") + ASK
+    with Workspace(token=TOKEN) as workspace:
+        host, port = workspace.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            connection.sendall(one * 100)
+            taken = b""
+            while taken.count(b"HTTP/1.1 200 OK") < 100:
+                piece = connection.recv(65536)
+                assert piece
+                taken += piece
+
+
 def test_the_log_keeps_within_its_bytes() -> None:
     log = RequestLog(keep_bytes=10_000)
     for number in range(100):
@@ -387,5 +421,5 @@ def _other_addresses() -> list[str]:
 
 
 def test_the_caps_are_what_the_page_says() -> None:
-    assert (HEAD_BYTES, BODY_BYTES, BODIES_BYTES) == (MEBIBYTE, 64 * MEBIBYTE, 32 * MEBIBYTE)
+    assert tuple(n * MEBIBYTE for n in (1, 4, 16, 32)) == (AHEAD_BYTES, FRAMING_BYTES, REST_BYTES, BODIES_BYTES)
     assert HttpReply().status == 200

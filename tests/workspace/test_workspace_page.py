@@ -11,7 +11,7 @@ import pytest
 from isochat_workspace import Endpoint, Failures, Latency, RateLimit, Workspace
 from isochat_workspace.declaration import Declaration
 from isochat_workspace.dressings import DRESSINGS
-from isochat_workspace.guard import HEAD_BYTES, HEAD_SECONDS, MOST_CONNECTIONS
+from isochat_workspace.guard import AHEAD_BYTES, HEAD_SECONDS, MOST_CONNECTIONS
 from isochat_workspace.model_table import MODEL_KINDS
 from isochat_workspace.records import KEEP_BYTES
 from isochat_workspace.rules import Rule, RuledCall, RuledError, RuledUsage, Said, When, read_rules
@@ -49,7 +49,7 @@ def test_the_caps_on_the_page_are_those_of_the_code() -> None:
     told = PAGE.partition("## What it takes")[2]
     caps = [
         f"{MOST_CONNECTIONS:,} connections",
-        f"{HEAD_BYTES // MEBIBYTE} MiB for a head",
+        f"{AHEAD_BYTES // MEBIBYTE} MiB for a head",
         f"{MAX_BODY_BYTES // MEBIBYTE} MiB for a body",
         f"{BODIES_BYTES // MEBIBYTE} MiB for all",
         f"{HEAD_SECONDS:g} s for the first head",
