@@ -519,6 +519,22 @@ def test_arguments_that_are_an_object_become_text_for_the_responses_api():
     assert rewritten == ["messages[0].tool_calls[0].function.arguments: the API takes JSON text alone"]
 
 
+def test_a_callers_mark_on_a_call_is_the_callers():
+    told = []
+
+    for_responses(
+        [
+            {
+                "role": "assistant",
+                "tool_calls": [{**CALL, "thoughtSignature": None, "cache_control": {"type": "ephemeral"}}],
+            }
+        ],
+        Told(unsupported=told),
+    )
+
+    assert told == ["messages[0].tool_calls[0].cache_control"]
+
+
 # ------------------------------------------------------------------------------------ phases of GPT-5's messages
 
 

@@ -176,8 +176,12 @@ class _Items:
 
     def _call(self, call: Mapping[str, Any], path: str) -> dict[str, Any]:
         custom = call["custom"] if _is_custom(call) else None
-        for name in sorted(call.keys() - {"id", "type", "index", "function" if custom is None else "custom"}):
-            self.notes.left_out(f"{path}.{name}")
+        known = {"id", "type", "index", "function" if custom is None else "custom"}
+        for name in sorted(name for name in call.keys() - known if call[name] is not None):
+            if name in _OF_THE_CALLER:
+                self.notes.unsupported(f"{path}.{name}", "a function_call item has no such field")
+            else:
+                self.notes.left_out(f"{path}.{name}")
         if custom is not None:
             named = {"name": custom.get("name"), "input": custom.get("input", "")}
             return {"type": "custom_tool_call", "call_id": call.get("id"), **named}
