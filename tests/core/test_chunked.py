@@ -100,3 +100,17 @@ def test_a_reply_that_nobody_asked_for_ends_its_connection(
 def chunked(body: bytes) -> bytes:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     return head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+
+
+def test_a_connection_serves_again_whatever_frames_its_replies(
+    serve: Callable[..., Any], make_client: Callable[..., isochat.Client], body_of: Callable[..., bytes], reply: Any
+) -> None:
+    def script(connection: Any, server: Any) -> str:
+        body = body_of("rest", "true")
+        connection.sendall(reply("200 OK", body) if len(server.requests) % 2 else chunked(body))
+        return "keep"
+
+    server = serve(script)
+    client = make_client("rest", server)
+    assert [client.chat("Hi").text for _ in range(4)] == ["true"] * 4
+    assert server.connections == 1

@@ -145,6 +145,8 @@ class _Response(http.client.HTTPResponse):
         data = super().read1(n)
         if not data and self.length:
             raise http.client.IncompleteRead(b"", self.length)
+        if self.length == 0 and self.fp is not None:
+            self._close_conn()  # type: ignore[attr-defined]  # http.client does so in read(), and from 3.13 on here
         return data
 
     def _read_chunks(self, chunks: ChunkedBody, n: int) -> bytes:

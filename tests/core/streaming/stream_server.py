@@ -44,6 +44,12 @@ def events_for(backend: str) -> list[Any]:
     return RESPONSE if capabilities.api == "responses" else CHAT
 
 
+def first_event(backend: str) -> list[bytes]:
+    """The beginning of that stream, up to its first text."""
+    events = events_for(backend)
+    return written(events[: next(i for i, event in enumerate(events) if "Hi é" in str(event)) + 1])
+
+
 def to_the_end(backend: str) -> list[bytes]:
     """The whole of that stream, up to the event behind which nothing more is expected."""
     events = events_for(backend)

@@ -13,6 +13,7 @@ from stream_server import (
     TIMEOUT,
     Departures,
     events_for,
+    first_event,
     http_chunk,
     streaming_backends,
     to_the_end,
@@ -25,22 +26,12 @@ import isochat
 pytestmark = pytest.mark.parametrize("backend", streaming_backends())
 
 
-@pytest.fixture
-def departures() -> Departures:
-    return Departures()
-
-
 def run(work: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(work, TIMEOUT))
 
 
 async def left(departures: Departures) -> None:
     await asyncio.to_thread(departures.wait)
-
-
-def first_event(backend: str) -> list[bytes]:
-    events = events_for(backend)
-    return written(events[: next(i for i, event in enumerate(events) if "Hi é" in str(event)) + 1])
 
 
 async def first_text(stream: isochat.AsyncChatStream) -> str:

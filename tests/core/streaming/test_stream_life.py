@@ -13,8 +13,8 @@ import pytest
 from stream_server import (
     HEAD,
     TIMEOUT,
-    Departures,
     events_for,
+    first_event,
     http_chunk,
     streaming_backends,
     to_the_end,
@@ -26,17 +26,6 @@ import isochat
 from isochat.backend import Backend, Capabilities, Reply, StreamReply
 
 pytestmark = pytest.mark.parametrize("backend", streaming_backends())
-
-
-@pytest.fixture
-def departures() -> Departures:
-    return Departures()
-
-
-def first_event(backend: str) -> list[bytes]:
-    """The stream's beginning, up to its first text."""
-    events = events_for(backend)
-    return written(events[: next(i for i, event in enumerate(events) if "Hi é" in str(event)) + 1])
 
 
 def first_text(stream: isochat.ChatStream) -> str:
