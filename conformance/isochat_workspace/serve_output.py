@@ -67,8 +67,9 @@ class Lines:
         else:
             self._print(Text.assemble(head, _target(request, width - len(head))))
             details.rstrip()
-            details.truncate(width - len(head) - len(left), overflow="ellipsis")
-            self._print(Text.assemble(" " * len(head), details, left))
+            details.truncate(max(width - len(left), 0), overflow="ellipsis")
+            indent = min(len(head), max(width - details.cell_len - len(left), 0))
+            self._print(Text.assemble(" " * indent, details, left))
 
     def _print(self, text: Text) -> None:
         encoding = self._console.encoding
