@@ -72,7 +72,7 @@ def _read(file: Path) -> _Exchange:
         return _exchange(data)
     except FileNotFoundError:
         raise ConfigurationError(f"there is no file {file}", remedy="Name a file that exists") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, msgspec.MsgspecError, RecursionError) as error:  # msgspec 0.19: no ValueErrors
         raise ConfigurationError(
             f"{file} is nothing that can be replayed: {error}", remedy="Correct the file"
         ) from None
