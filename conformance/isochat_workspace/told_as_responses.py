@@ -5,6 +5,7 @@ Objects, events and their order: OpenAI's Responses reference.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -32,7 +33,8 @@ def response_of(result: ChatResult) -> dict[str, Any]:
         raise CannotTellError(f"the Responses API has no words for {len(result.choices)} choices")
     choice = result.choices[0]
     message, reason = choice.message, choice.finish_reason
-    name = result.id or "resp"
+    # Short: the service takes items back by ids of 64 characters at most.
+    name = hashlib.sha256((result.id or "").encode("utf-8", "surrogatepass")).hexdigest()[:24]
     output = list(_items(message.parts, _token_logprobs(choice.logprobs), name))
     if not output and message.content is not None:
         output = [_message_item([TextPart(message.content)], None, f"msg_{name}_0")]
@@ -185,9 +187,10 @@ def _block_events(block: Any, place: Mapping[str, Any]) -> Iterator[Event]:
     if field is None or not isinstance(block.get(field), str):
         return
     yield {**place, "type": "response.content_part.added", "part": {**block, field: ""}}
+    more: dict[str, Any] = {"logprobs": []} if kind == "output_text" else {}
     for word in WORD.findall(block[field]):
-        yield {**place, "type": f"response.{kind}.delta", "delta": word}
-    yield {**place, "type": f"response.{kind}.done", field: block[field]}
+        yield {**place, "type": f"response.{kind}.delta", "delta": word, **more}
+    yield {**place, "type": f"response.{kind}.done", field: block[field], **more}
     yield {**place, "type": "response.content_part.done", "part": dict(block)}
 
 
