@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .records import RecordedRequest
     from .reply_source import Reply
 
-logger = logging.getLogger("isochat.workspace")
+logger = logging.getLogger("isochat.workspace.proxy")
 
 LARGEST_RECORDED = 16 * 1024 * 1024
 """Bytes of one reply that are kept for the cassette; a larger one passes and is not recorded."""

@@ -16,7 +16,7 @@ import click
 from .declaration import declared_endpoints
 from .failure import Failure
 from .serve_output import JsonLines, Lines
-from .serve_sources import chosen_responder, source_options, told_source
+from .serve_sources import chosen_responder, source_options, told_source, warnings_shown
 
 if TYPE_CHECKING:
     from .records import RecordedRequest
@@ -62,7 +62,7 @@ def serve(
     Any Databricks client can be pointed at it. Exit code 0 when stopped, 1 when it could not start.
     """
     output = JsonLines() if as_json else Lines()
-    with _stopped_by_signals() as done:
+    with _stopped_by_signals() as done, warnings_shown():
 
         def access_log(request: RecordedRequest) -> None:
             try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -83,6 +85,22 @@ def told_source(responder: Responder) -> Iterator[str]:
         yield f"Recording into {writer.path}" + (f", behind {_counted(writer.kept)}" if writer.kept else "")
         if writer.mended:
             yield "The last exchange of the cassette was not written to its end and has been cut off"
+
+
+@contextmanager
+def warnings_shown() -> Iterator[None]:
+    """While it lasts, what is not recorded is told on stderr, beside whatever stdout is read by."""
+    logger, handler = logging.getLogger("isochat.workspace.proxy"), _OnStderr(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+class _OnStderr(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"isochat: {record.getMessage()}", err=True)
 
 
 def _counted(exchanges: int) -> str:
