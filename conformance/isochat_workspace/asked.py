@@ -86,14 +86,16 @@ def read_asked(question: Question) -> Asked | None:
             # An agent's endpoint takes the words of the Responses API here; no task says which one this is.
             api: Dialect = "responses" if "input" in body and "messages" not in body else "chat"
             name: Any = route.endpoint
-        case "chat" | "responses":
-            api, name = route.operation, body.get("model")
+        case "chat":
+            api, name = "chat", body.get("model")
+        case "responses" | "open_responses":
+            api, name = "responses", body.get("model")
         case _:
             return None
     if not isinstance(name, str):
         return None
     asked = {key: value for key, value in body.items() if key not in _LABELS and value is not None}
-    in_gateway = route.surface == "gateway" or name.startswith("databricks-")
+    in_gateway = route.surface != "workspace" or name.startswith("databricks-")
     return Asked(
         operation=route.operation,
         name=name,

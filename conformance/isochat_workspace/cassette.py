@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _SHOWN_DIFFERENCES = 3
 _COMPARED = 1000
-_DESCRIBED = ("list", "get")
+_DESCRIBED = ("list", "get", "foundation_models")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -154,7 +154,7 @@ def _written(said: dict[str, Any], wanted: Asked, recorded: StreamReply) -> Repl
 
 
 def _pieces(said: dict[str, Any], wanted: Asked) -> Iterator[bytes]:
-    named = wanted.operation == "responses"
+    named = wanted.api == "responses" and wanted.operation != "invocations"
     if isinstance(said.get("choices"), list):
         events = completion_chunks(said)
     elif isinstance(said.get("output"), list):

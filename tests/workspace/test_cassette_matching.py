@@ -50,6 +50,8 @@ SAME: dict[str, tuple[str, Any, str, Any]] = {
     "path": (INVOCATIONS, {"messages": HI}, CHAT, {"model": "e", "messages": HI}),
     "v1": (CHAT, {"model": "e", "messages": HI}, "/serving-endpoints/v1/chat/completions",
            {"model": "e", "messages": HI}),
+    "open responses": (RESPONSES, {"model": "e", "input": "Hi"}, "/serving-endpoints/open-responses",
+                       {"model": "e", "input": "Hi", "stream": False}),
     "gateway": (CHAT, {"model": "databricks-e", "messages": HI}, "/ai-gateway/mlflow/v1/chat/completions",
                 {"model": "system.ai.e", "messages": HI}),
     "model in the body of an invocation": (INVOCATIONS, {"messages": HI, "model": "x"}, INVOCATIONS, {"messages": HI}),
