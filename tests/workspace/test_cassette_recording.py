@@ -49,6 +49,15 @@ def exchange(workspace: Workspace, request: bytes) -> bytes:
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
+def read_to(connection: socket.socket, mark: bytes) -> None:
+    """Read until `mark` has come."""
+    got = b""
+    while mark not in got:
+        more = connection.recv(65536)
+        assert more, got
+        got += more
+
+
 def ask(body: bytes = b'{"messages":[]}', method: str = "POST", path: str = PATH, *headers: str) -> bytes:
     lines = [f"{method} {path} HTTP/1.1", "host: x", f"authorization: Bearer {LOCAL}", "connection: close"]
     return "\r\n".join([*lines, f"content-length: {len(body)}", *headers, "", ""]).encode() + body
@@ -231,9 +240,7 @@ def test_chunks_are_not_held_back_and_a_client_that_leaves_ends_the_upstream(
         port = int(workspace.url.rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
             connection.sendall(ask())
-            got = b""
-            while b"data: 1\n\n" not in got:
-                got += connection.recv(65536)
+            read_to(connection, b"data: 1\n\n")
         taken.set()
         assert upstream.left.wait(30)
         until(lambda: "was left before its end" in caplog.text)
@@ -266,9 +273,7 @@ def test_a_client_that_stops_at_the_last_event_is_recorded_all_the_same(tmp_path
         port = int(workspace.url.rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
             connection.sendall(ask())
-            got = b""
-            while b"[DONE]" not in got:
-                got += connection.recv(65536)
+            read_to(connection, b"[DONE]")
         until(lambda: "[DONE]" in cassette.read_text())
         gone.set()
     with replayer(cassette) as workspace:
