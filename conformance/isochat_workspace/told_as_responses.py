@@ -134,14 +134,13 @@ def response_events(response: Mapping[str, Any]) -> Iterator[Event]:
 
 
 def _events(response: Mapping[str, Any]) -> Iterator[Event]:
-    status = response.get("status")
-    output = response["output"]
+    status, output = response.get("status"), response["output"]
     if status is None:
         for index, item in enumerate(output):
             yield {"type": "response.output_item.done", "output_index": index, "item": item}
         return
-    if status not in _LAST_EVENT:
-        raise CannotTellError(f"a stream has no last event for the status {status!r}")
+    if not isinstance(status, str) or status not in _LAST_EVENT:
+        raise CannotTellError(f"a stream has no last event for the status {str(status)[:40]!r}")
     begun = {**response, "status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
     yield {"type": "response.created", "response": begun}
     yield {"type": "response.in_progress", "response": begun}
