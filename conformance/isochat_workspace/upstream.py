@@ -71,7 +71,10 @@ class UpstreamReply:
         Raises:
             aiohttp.ClientError, TimeoutError: the body broke off.
         """
-        async for data, _ in self._response.content.iter_chunks():
+        content = self._response.content
+        # Not by iter_chunks(): aiohttp has one object for all empty bodies, and only its first reader finds an end.
+        while not content.at_eof():
+            data, _ = await content.readchunk()
             if data:
                 yield data
 

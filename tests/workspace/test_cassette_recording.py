@@ -149,6 +149,7 @@ def test_any_method_on_any_path_passes_and_replays(method: str, tmp_path: Path) 
     reply = head("content-type: text/plain", "content-length: 2") + (b"" if method == "HEAD" else b"ok")
     with raw_upstream(reply) as upstream, recorder(upstream.url, cassette) as workspace:
         live = exchange(workspace, ask(body, method, path))
+        assert exchange(workspace, ask(body, method, path)) == live
     assert upstream.requests[0].startswith(f"{method} {path} HTTP/1.1".encode())
     with replayer(cassette) as workspace:
         assert exchange(workspace, ask(body, method, path)) == live
