@@ -26,7 +26,8 @@ from .routes import Operation, find_route
 
 _LABELS = frozenset({"model", "stream", "stream_options", "client_request_id"})
 _TEXT_BLOCKS = ("text", "input_text", "output_text")
-_OF_ITEMS = ("id", "status")
+# What names or marks an item; chat completions have no words for it.
+_OF_ITEMS = ("id", "status", "phase")
 _ABSENT: Final = object()
 
 

@@ -156,6 +156,11 @@ def test_any_method_on_any_path_passes_and_replays(method: str, tmp_path: Path) 
         assert b"CASSETTE_MISS" in exchange(workspace, ask(body + b"x", "POST", path))
 
 
+def test_replies_without_a_body_end_however_many_there_are(tmp_path: Path) -> None:
+    with raw_upstream(REPLIES["no-content"]) as upstream, recorder(upstream.url, tmp_path / "c") as workspace:
+        assert [exchange(workspace, ask(b"", "DELETE")).split()[1] for _ in range(3)] == [b"204"] * 3
+
+
 def test_a_wrong_token_reaches_nobody(tmp_path: Path) -> None:
     with raw_upstream(REPLIES["json"]) as upstream, recorder(upstream.url, tmp_path / "c") as workspace:
         for token, status in ((SECRET, b"403"), ("", b"401")):
