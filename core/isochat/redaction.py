@@ -162,9 +162,10 @@ _URL_SAFE = str.maketrans("+/", "-_")
 
 def _any_spelling(secret: str) -> str:
     r"""A pattern of ``secret`` with any of its characters as ``%XX``, ``\uXXXX`` or behind a backslash."""
-    # Where it cannot begin it is not tried: error pages may be long.
+    # Where it cannot begin it is not tried: error pages may be long. JSON in JSON doubles its backslashes, four deep; a
+    # page of nothing else would be read anew from each of them.
     return rf"(?=[{re.escape(secret[0])}%\\])" + "".join(
-        rf"(?:\\*{re.escape(c)}|%(?i:{ord(c):02x})|\\+u(?i:{ord(c):04x}))" for c in map(str, secret)
+        rf"(?:\\{{0,15}}{re.escape(c)}|%(?i:{ord(c):02x})|\\{{1,15}}u(?i:{ord(c):04x}))" for c in map(str, secret)
     )
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 under_way: ContextVar[list[AsyncWire]] = ContextVar("isochat_async_wire")
 
 _SUCCESS = b"HTTP/1.1 2"
+_STATUS_LINE = b"HTTP/"
 _HEAD_END = b"\r\n\r\n"
 _INTERIM_REPLIES = 16
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n", re.IGNORECASE)
@@ -92,6 +93,9 @@ class Connection(ResponseHandler):
         wire = self._wire
         if wire is None or not data:  # a body, or a proxy's reply
             super().data_received(data)
+        elif not wire.head_bytes and not _STATUS_LINE.startswith(data[: len(_STATUS_LINE)]):
+            # aiohttp passes over empty lines; the other wire takes nothing before the status line.
+            self._refuse(ProtocolError(f"the server's reply is not HTTP: it begins {data[:5]!r}"))
         else:
             end = data.find(_HEAD_END) + len(_HEAD_END)
             if end < len(_HEAD_END):

@@ -49,7 +49,7 @@ class AsyncIncomingReply:
         self.headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in raw.raw_headers]
         named = raw.headers
         self.delimited = "Content-Length" in named or "chunked" in named.get("Transfer-Encoding", "").lower()
-        self._body = BodyCounter(named.get("Content-Encoding"), wire.body_cap(self.status))
+        self._body = BodyCounter(", ".join(named.getall("Content-Encoding", ())), wire.body_cap(self.status))
 
     async def read1(self) -> bytes:
         """The next bytes, as soon as there are any; ``b""`` at the clean end.

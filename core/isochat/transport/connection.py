@@ -13,7 +13,11 @@ import io
 import ipaddress
 import socket
 import threading
-from email.errors import FirstHeaderLineIsContinuationDefect, MissingHeaderBodySeparatorDefect
+from email.errors import (
+    FirstHeaderLineIsContinuationDefect,
+    InvalidHeaderDefect,
+    MissingHeaderBodySeparatorDefect,
+)
 from typing import TYPE_CHECKING, Any
 
 import urllib3
@@ -32,7 +36,7 @@ _JOINED = 128 * 1024
 _INTERIM_REPLIES = 16
 _STATUS_LINE = b"HTTP/"
 # After such a line http.client reads no header any more, and takes the rest of them for the body.
-_UNREAD = (MissingHeaderBodySeparatorDefect, FirstHeaderLineIsContinuationDefect)
+_UNREAD = (MissingHeaderBodySeparatorDefect, FirstHeaderLineIsContinuationDefect, InvalidHeaderDefect)
 
 
 class _Reader(io.RawIOBase):
@@ -117,6 +121,8 @@ class _Response(http.client.HTTPResponse):
 
     def _read_status(self) -> tuple[str, int, str]:
         version, status, reason = super()._read_status()  # type: ignore[misc]
+        if version not in ("HTTP/1.0", "HTTP/1.1"):  # aiohttp takes no other either
+            raise ProtocolError(f"the server speaks {version[:20]}")
         if 100 <= status < 200 and status != 101:
             self._interim += 1
             if self._interim > _INTERIM_REPLIES:

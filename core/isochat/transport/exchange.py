@@ -34,7 +34,7 @@ from isochat.transport.limits import DEFAULT_LIMITS, Limits
 from isochat.transport.request_headers import request_headers
 from isochat.wire_format.json_text import check_weight
 
-_LENGTH = re.compile(r"\s*[0-9]+\s*(,\s*[0-9]+\s*)*")  # repeated ones are joined; urllib3 refuses those that differ
+_LENGTH = re.compile(r"\s*[0-9]{1,18}\s*")
 
 
 # What is kept of an explanation that nobody could read.
@@ -109,8 +109,11 @@ class Exchange:
 
     def header(self, name: str) -> str | None:
         """A header of the reply; the first one of that name."""
-        name = name.lower()
-        return next((value for key, value in self.headers if key.lower() == name), None)
+        return self._named(self.headers, name.lower())
+
+    @staticmethod
+    def _named(headers: list[tuple[str, str]], name: str) -> str | None:
+        return next((value for key, value in headers if key.lower() == name), None)
 
     def mark(self, moment: str) -> None:
         """Note the time of ``moment``."""
@@ -155,8 +158,17 @@ class Exchange:
             # http.client passes both on, and reads to the end of the connection where it understands no length.
             if "\0" in value:
                 raise ProtocolError(f"the reply's header {name[:80]!r} has a zero byte in it")
+            if name.lower() == "transfer-encoding" and value.strip().lower() not in ("chunked", "identity"):
+                # Nothing else was asked for (RFC 9112 7.4), and urllib3 would read it to the end of the connection.
+                raise ProtocolError(f"the reply has the transfer encoding {value[:80]!r}, which was not asked for")
             if name.lower() == "content-length" and not _LENGTH.fullmatch(value):
                 raise ProtocolError(f"the reply's Content-Length is {value[:80]!r}")
+        if sum(name.lower() == "content-length" for name, _ in headers) > 1:
+            raise ProtocolError("the reply has more than one Content-Length")
+        if status == 204 and (self._named(headers, "content-length") or "0").strip().strip("0"):
+            raise ProtocolError("the reply has status 204 and a body")
+        if status < 100:
+            raise ProtocolError(f"the server answered {status}, which is no status")
         if status < 200:
             raise ProtocolError(f"the server answered {status}, which was not asked for", status_code=status)
         self.phase = "body"
