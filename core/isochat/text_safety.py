@@ -22,7 +22,8 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([
 # Headers that isochat or the HTTP layer must own.
 _OWNED = frozenset(
     {"authorization", "host", "content-length", "transfer-encoding", "connection", "accept-encoding", "cookie"}
-    | {"proxy-authorization", "upgrade", "te", "trailer", "keep-alive", "expect"}
+    | {"proxy-authorization", "proxy-connection", "upgrade", "te", "trailer", "keep-alive", "expect"}
+    | {"content-encoding"}
 )
 
 
@@ -118,7 +119,9 @@ def check_host(host: Any, allow_insecure: bool = False) -> str:
         raise ConfigurationError(f"host {text[:80]!r} is not a URL: {error}", remedy=_HOST_REMEDY) from None
     if url.scheme not in ("https", "http"):
         raise ConfigurationError(f"host {text[:80]!r} has the scheme {url.scheme!r}", remedy=_HOST_REMEDY)
-    if not name or not (_HOST_NAME.fullmatch(name) or _is_address(name)):
+    if port == 0:  # an empty port's default would be another place than the one that is written
+        raise ConfigurationError(f"host {text[:80]!r} has the port 0", remedy=_HOST_REMEDY)
+    if not name or "%" in name or not (_HOST_NAME.fullmatch(name) or _is_address(name)):
         raise UnsafeInputError(f"host {text[:80]!r} does not name a host", remedy=_HOST_REMEDY)
     authority = (f"[{name}]" if ":" in name else name) + (f":{port}" if port else "")
     clean = f"{url.scheme}://{authority}"
