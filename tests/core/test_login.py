@@ -160,8 +160,8 @@ def test_a_token_of_the_callers_own_is_not_renewed(issuer: Issuer) -> None:
     assert (raised.value.attempts, issuer.issued, issuer.refused) == (1, [], 1)
 
 
-def test_many_refusals_at_once_are_one_login(logged_in: Any, issuer: Issuer) -> None:
-    client = logged_in("rest")
+def test_many_refusals_at_once_are_one_login(backend: str, logged_in: Any, issuer: Issuer) -> None:
+    client = logged_in(backend)
     client.chat("Hi")
     issuer.revoke_all()
     with ThreadPoolExecutor(100) as threads:
