@@ -15,7 +15,7 @@ from isochat_conformance.expectation import ExpectedError
 from isochat_conformance.json_difference import differences, shown, without_empty
 from isochat_conformance.modes import Mode, is_streamed
 from isochat_conformance.strict_json import strict_json
-from isochat_workspace.served_reply import ServerReply, ServerStream
+from isochat_workspace.http.served_reply import ServerReply, ServerStream
 
 _BOM = "\ufeff"
 _ERROR_FIELDS = ("status_code", "code", "request_id", "retry_after", "retryable", "may_have_executed")

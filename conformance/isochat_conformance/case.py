@@ -19,7 +19,7 @@ from isochat.request import Api, OnUnsupported
 from isochat_conformance.expectation import Expectation, ExpectedMeta
 from isochat_conformance.modes import MODES, Mode, is_streamed
 from isochat_conformance.strict_json import CaseData, strict_json
-from isochat_workspace.served_reply import ServerReply, ServerStream
+from isochat_workspace.http.served_reply import ServerReply, ServerStream
 
 # By API, the paths on which it is spoken.
 SURFACES: Mapping[Api, tuple[Surface, ...]] = {

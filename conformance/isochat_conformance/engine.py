@@ -34,7 +34,7 @@ from isochat_conformance.modes import MODES, Mode, is_async, is_streamed
 from isochat_conformance.request_check import check_nothing_sent, check_request
 from isochat_conformance.stream_check import check_stream
 from isochat_workspace import Endpoint, HttpReply, RecordedRequest, Replay, StreamReply
-from isochat_workspace.served_reply import ServerReply, ServerStream
+from isochat_workspace.http.served_reply import ServerReply, ServerStream
 
 if TYPE_CHECKING:
     from isochat_workspace import Workspace

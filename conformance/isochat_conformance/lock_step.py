@@ -18,7 +18,7 @@ from isochat.streaming.chunks import ChatChunk
 from isochat_conformance.asking import without_warnings
 from isochat_conformance.json_difference import shown
 from isochat_conformance.modes import Mode, is_async
-from isochat_workspace.served_reply import ServerStream
+from isochat_workspace.http.served_reply import ServerStream
 
 PATIENCE = 10.0
 """Seconds that the server waits for a chunk to arrive before it takes the chunk for held back."""

@@ -12,7 +12,7 @@ from isochat.streaming.chunks import ChatChunk
 from isochat_conformance.case import Case
 from isochat_conformance.expectation import ExpectedChunks
 from isochat_conformance.json_difference import shown
-from isochat_workspace.served_reply import ServerStream
+from isochat_workspace.http.served_reply import ServerStream
 
 
 def check_stream(

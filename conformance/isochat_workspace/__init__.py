@@ -11,24 +11,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .answers import Answer, AnswerChoice, Reasoning, TokenUsage, ToolCall
-    from .cassette import Cassette
-    from .cassette_file import CassetteError
-    from .dials import Failures, Latency, RateLimit
-    from .endpoints import Endpoint
-    from .http_reply import HttpReply, ServiceError
-    from .models import Model, Prompt, Tool
-    from .oidc import ServicePrincipal
-    from .pieces import FinishPiece, Piece, ReasoningPiece, TextPiece, ToolCallPiece
-    from .proxy import Proxy
-    from .records import RecordedRequest
-    from .replay import Replay
-    from .reply_source import ReplySource
-    from .responder import Responder
-    from .scripted import Scripted
-    from .smollm2 import SmolLM2
-    from .stream_reply import StreamReply
-    from .workspace import Workspace
+    from isochat_workspace.endpoints import Endpoint
+    from isochat_workspace.http.http_reply import HttpReply, ServiceError
+    from isochat_workspace.http.records import RecordedRequest
+    from isochat_workspace.http.stream_reply import StreamReply
+    from isochat_workspace.models.answers import Answer, AnswerChoice, Reasoning, TokenUsage, ToolCall
+    from isochat_workspace.models.model import Model, Prompt, Tool
+    from isochat_workspace.models.pieces import FinishPiece, Piece, ReasoningPiece, TextPiece, ToolCallPiece
+    from isochat_workspace.models.replay import Replay
+    from isochat_workspace.models.reply_source import ReplySource
+    from isochat_workspace.models.scripted import Scripted
+    from isochat_workspace.recording.cassette import Cassette
+    from isochat_workspace.recording.cassette_file import CassetteError
+    from isochat_workspace.recording.proxy import Proxy
+    from isochat_workspace.serving.dials import Failures, Latency, RateLimit
+    from isochat_workspace.serving.oidc import ServicePrincipal
+    from isochat_workspace.serving.responder import Responder
+    from isochat_workspace.smollm2.model import SmolLM2
+    from isochat_workspace.workspace import Workspace
 
 __all__ = [
     "Answer",
@@ -67,23 +67,23 @@ __all__ = [
 # Each name's module is loaded when the name is first asked for: `isochat --help` and pytest, which both import this
 # package for their plugins, pay for nothing they do not use, and run where aiohttp is not installed.
 _NAMES = {
-    "answers": "Answer AnswerChoice Reasoning TokenUsage ToolCall",
-    "cassette": "Cassette",
-    "cassette_file": "CassetteError",
-    "dials": "Failures Latency RateLimit",
+    "models.answers": "Answer AnswerChoice Reasoning TokenUsage ToolCall",
+    "recording.cassette": "Cassette",
+    "recording.cassette_file": "CassetteError",
+    "serving.dials": "Failures Latency RateLimit",
     "endpoints": "Endpoint",
-    "http_reply": "HttpReply ServiceError",
-    "models": "Model Prompt Tool",
-    "oidc": "ServicePrincipal",
-    "pieces": "FinishPiece Piece ReasoningPiece TextPiece ToolCallPiece",
-    "proxy": "Proxy",
-    "records": "RecordedRequest",
-    "replay": "Replay",
-    "reply_source": "ReplySource",
-    "responder": "Responder",
-    "scripted": "Scripted",
-    "smollm2": "SmolLM2",
-    "stream_reply": "StreamReply",
+    "http.http_reply": "HttpReply ServiceError",
+    "models.model": "Model Prompt Tool",
+    "serving.oidc": "ServicePrincipal",
+    "models.pieces": "FinishPiece Piece ReasoningPiece TextPiece ToolCallPiece",
+    "recording.proxy": "Proxy",
+    "http.records": "RecordedRequest",
+    "models.replay": "Replay",
+    "models.reply_source": "ReplySource",
+    "serving.responder": "Responder",
+    "models.scripted": "Scripted",
+    "smollm2.model": "SmolLM2",
+    "http.stream_reply": "StreamReply",
     "workspace": "Workspace",
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from isochat.errors import ConfigurationError
-
-from .endpoints import Endpoint
-from .gateway import GatewayState
-from .model_table import AnyModel, make_model
-from .oidc import ServicePrincipal
-from .strict_table import check_keys, read_table, read_toml
+from isochat_workspace.endpoints import Endpoint
+from isochat_workspace.models.model_table import AnyModel, make_model
+from isochat_workspace.serving.gateway import GatewayState
+from isochat_workspace.serving.oidc import ServicePrincipal
+from isochat_workspace.strict_table import check_keys, read_table, read_toml
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _TOKEN = re.compile(r"[!-~]+")

@@ -8,11 +8,11 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
-from .dials import Failures, Latency, RateLimit
-from .dressings import DRESSINGS, Dressing, DressName, StreamUsage
-from .models import Dialect, Model
-from .refusals import NAMES
-from .reply_source import ReplySource
+from isochat_workspace.dialects.dressings import DRESSINGS, Dressing, DressName, StreamUsage
+from isochat_workspace.models.model import Dialect, Model
+from isochat_workspace.models.reply_source import ReplySource
+from isochat_workspace.serving.dials import Failures, Latency, RateLimit
+from isochat_workspace.serving.refusals import NAMES
 
 API_TYPES: Mapping[Dialect, str] = {
     "chat": "mlflow/v1/chat/completions",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from .workspace import Workspace
+    from isochat_workspace.workspace import Workspace
 
 
 @pytest.fixture

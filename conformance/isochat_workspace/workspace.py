@@ -13,18 +13,17 @@ from types import TracebackType
 from typing import Self
 
 from isochat.errors import ConfigurationError
-
-from .declaration import read_declaration
-from .endpoints import Endpoint, default_endpoints
-from .gateway import GatewayState
-from .model_table import AnyModel, make_model
-from .models import Model
-from .oidc import ServicePrincipal, TokenIssuer
-from .records import KEEP_BYTES, RecordedRequest, RequestLog
-from .responder import Responder
-from .scripted import Scripted
-from .server import AccessLog, Server
-from .service import Service
+from isochat_workspace.declaration import read_declaration
+from isochat_workspace.endpoints import Endpoint, default_endpoints
+from isochat_workspace.http.records import KEEP_BYTES, RecordedRequest, RequestLog
+from isochat_workspace.http.server import AccessLog, Server
+from isochat_workspace.models.model import Model
+from isochat_workspace.models.model_table import AnyModel, make_model
+from isochat_workspace.models.scripted import Scripted
+from isochat_workspace.serving.gateway import GatewayState
+from isochat_workspace.serving.oidc import ServicePrincipal, TokenIssuer
+from isochat_workspace.serving.responder import Responder
+from isochat_workspace.serving.service import Service
 
 _START_TIMEOUT_S = 180.0
 MAX_SECONDS = 297.0

@@ -7,10 +7,10 @@ import urllib.request
 import pytest
 
 from isochat_workspace import Endpoint, RecordedRequest, Scripted, Workspace
-from isochat_workspace.client_names import client_name
-from isochat_workspace.reported_tokens import ReplyTail
-from isochat_workspace.serve_output import JsonLines, Lines, endpoint_of
-from isochat_workspace.ways_in import ways_in
+from isochat_workspace.cli.client_names import client_name
+from isochat_workspace.cli.reported_tokens import ReplyTail
+from isochat_workspace.cli.serve_output import JsonLines, Lines, endpoint_of
+from isochat_workspace.cli.ways_in import ways_in
 
 LLAMA = "databricks-meta-llama-3-3-70b-instruct"
 TOKEN = "dapi-of-the-screen"

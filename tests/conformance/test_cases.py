@@ -20,7 +20,7 @@ from isochat_conformance.case import APIS, CaseError, exchanges, load_cases, rea
 from isochat_conformance.engine import Bench
 from isochat_conformance.expectation import ExpectedChunks, ExpectedError, ExpectedMeta
 from isochat_conformance.modes import MODES
-from isochat_workspace.served_reply import ServerStream
+from isochat_workspace.http.served_reply import ServerStream
 
 CASES = load_cases()
 # What never varies in an answer: it is the assistant's, and its tool calls are functions. `wire` keeps what a block

@@ -23,7 +23,7 @@ from isochat_conformance.case import Case, load_cases
 from isochat_conformance.engine import Outcome
 from isochat_conformance.modes import Mode
 from isochat_workspace import Endpoint, Proxy, Replay, Workspace
-from isochat_workspace.served_reply import ServerReply
+from isochat_workspace.http.served_reply import ServerReply
 
 BACKENDS = ("rest", "openai-chat", "openai-responses", "mlflow", "databricks-sdk")
 TOKEN = "dapi-of-the-test"

@@ -11,7 +11,7 @@ import pytest
 import urllib3
 
 from isochat_workspace import Workspace
-from isochat_workspace.install import install_model
+from isochat_workspace.smollm2.install import install_model
 
 from . import curl_stand_in
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from isochat_workspace import StreamReply, Workspace
-from isochat_workspace.cassette_file import CassetteWriter
-from isochat_workspace.exchange import Exchange, question_of
+from isochat_workspace.recording.cassette_file import CassetteWriter
+from isochat_workspace.recording.exchange import Exchange, question_of
 
 NAME = "databricks-gpt-5"
 HI: Any = [{"role": "user", "content": "Hi"}]

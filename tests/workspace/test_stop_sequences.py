@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isochat_workspace.answers import TokenLogprob
-from isochat_workspace.stop_sequences import Said, StopSequences
+from isochat_workspace.models.answers import TokenLogprob
+from isochat_workspace.smollm2.stop_sequences import Said, StopSequences
 
 few_letters = st.text("ab\N{SNOWMAN}", min_size=1, max_size=4)
 

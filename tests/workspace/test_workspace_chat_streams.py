@@ -27,7 +27,7 @@ from isochat_workspace import (
     ToolCall,
     Workspace,
 )
-from isochat_workspace.pieces import cut_into_pieces
+from isochat_workspace.models.pieces import cut_into_pieces
 
 Send = Callable[..., urllib3.BaseHTTPResponse]
 ASK: dict[str, Any] = {"messages": [{"role": "user", "content": "Hi you"}]}

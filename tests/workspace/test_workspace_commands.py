@@ -21,13 +21,13 @@ import urllib3
 from click.testing import CliRunner
 
 from isochat_workspace import Workspace, commands, local_command
-from isochat_workspace.local_command import local
-from isochat_workspace.model_store import WEIGHTS_FILE, ModelStore
-from isochat_workspace.serve_command import serve
+from isochat_workspace.cli.local_command import local
+from isochat_workspace.cli.serve_command import serve
+from isochat_workspace.smollm2.model_store import WEIGHTS_FILE, ModelStore
 
 from . import curl_stand_in
 
-RUN = "import sys; from isochat_workspace.serve_command import serve; serve(prog_name='isochat serve')"
+RUN = "import sys; from isochat_workspace.cli.serve_command import serve; serve(prog_name='isochat serve')"
 LOCAL_MODEL = b"weights"
 
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from isochat.errors import ConfigurationError
 from isochat_workspace import Workspace
-from isochat_workspace.serve_command import serve
+from isochat_workspace.cli.serve_command import serve
 
 Send = Callable[..., urllib3.BaseHTTPResponse]
 ASK: dict[str, Any] = {"messages": [{"role": "user", "content": "Hi"}]}

@@ -21,7 +21,7 @@ from isochat_workspace import (
     ToolCall,
     Workspace,
 )
-from isochat_workspace.dressings import DRESSINGS
+from isochat_workspace.dialects.dressings import DRESSINGS
 
 Send = Callable[..., urllib3.BaseHTTPResponse]
 USAGE = TokenUsage(prompt=50, completion=25, reasoning=5, cache_read=20, cache_creation=3)

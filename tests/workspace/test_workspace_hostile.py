@@ -22,13 +22,13 @@ import pytest
 import urllib3
 
 from isochat_workspace import Endpoint, HttpReply, Replay, Scripted, StreamReply, Workspace
-from isochat_workspace.guard import AHEAD_BYTES, FRAMING_BYTES, REST_BYTES
-from isochat_workspace.records import RecordedRequest, RequestLog
-from isochat_workspace.server import BODIES_BYTES
+from isochat_workspace.http.guard import AHEAD_BYTES, FRAMING_BYTES, REST_BYTES
+from isochat_workspace.http.records import RecordedRequest, RequestLog
+from isochat_workspace.http.server import BODIES_BYTES
 
 Send = Callable[..., urllib3.BaseHTTPResponse]
 Until = Callable[[Callable[[], bool]], None]
-RUN = "import sys; from isochat_workspace.serve_command import serve; serve(prog_name='isochat serve')"
+RUN = "import sys; from isochat_workspace.cli.serve_command import serve; serve(prog_name='isochat serve')"
 TOKEN = "mine"
 PATH = "/serving-endpoints/scripted/invocations"
 ASK = b'{"messages": [{"role": "user", "content": "Hi"}]}'
@@ -276,7 +276,7 @@ def test_two_hundred_clients_leave_in_the_middle_of_streams(served: Served) -> N
 
 
 def test_a_slow_head_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("isochat_workspace.guard.HEAD_SECONDS", 0.2)
+    monkeypatch.setattr("isochat_workspace.http.guard.HEAD_SECONDS", 0.2)
     with Workspace() as workspace:
         host, port = workspace.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=30) as slow:
@@ -292,7 +292,7 @@ def test_a_slow_head_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_connection_too_many_is_closed(monkeypatch: pytest.MonkeyPatch, send: Send, until: Until) -> None:
-    monkeypatch.setattr("isochat_workspace.server.most_connections", lambda: 3)
+    monkeypatch.setattr("isochat_workspace.http.server.most_connections", lambda: 3)
     with Workspace() as workspace:
         host, port = workspace.url.removeprefix("http://").split(":")
         held = [socket.create_connection((host, int(port)), timeout=30) for _ in range(3)]

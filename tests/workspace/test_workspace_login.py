@@ -82,7 +82,7 @@ def test_who_is_not_known_gets_no_token(
 
 def test_a_token_expires(send: Send, monkeypatch: pytest.MonkeyPatch, guarded: Workspace) -> None:
     header = "Bearer " + fetch(send, guarded, GRANT, basic(ID, SECRET)).json()["access_token"]
-    from isochat_workspace import oidc
+    from isochat_workspace.serving import oidc
 
     later = oidc.time.monotonic() + 601
     monkeypatch.setattr(oidc, "time", type("Later", (), {"monotonic": staticmethod(lambda: later)}))

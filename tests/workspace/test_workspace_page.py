@@ -10,13 +10,13 @@ import pytest
 
 from isochat_workspace import Endpoint, Failures, Latency, RateLimit, Workspace
 from isochat_workspace.declaration import Declaration
-from isochat_workspace.dressings import DRESSINGS
-from isochat_workspace.guard import AHEAD_BYTES, HEAD_SECONDS, MOST_CONNECTIONS
-from isochat_workspace.model_table import MODEL_KINDS
-from isochat_workspace.records import KEEP_BYTES
-from isochat_workspace.rules import Rule, RuledCall, RuledError, RuledUsage, Said, When, read_rules
-from isochat_workspace.server import BODIES_BYTES, KEEP_ALIVE_SECONDS
-from isochat_workspace.service import MAX_BODY_BYTES
+from isochat_workspace.dialects.dressings import DRESSINGS
+from isochat_workspace.http.guard import AHEAD_BYTES, HEAD_SECONDS, MOST_CONNECTIONS
+from isochat_workspace.http.records import KEEP_BYTES
+from isochat_workspace.http.server import BODIES_BYTES, KEEP_ALIVE_SECONDS
+from isochat_workspace.models.model_table import MODEL_KINDS
+from isochat_workspace.models.rules import Rule, RuledCall, RuledError, RuledUsage, Said, When, read_rules
+from isochat_workspace.serving.service import MAX_BODY_BYTES
 
 PAGE = Path(__file__).parents[2].joinpath("docs", "workspace.md").read_text(encoding="utf-8")
 DECLARATION, RULES = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)

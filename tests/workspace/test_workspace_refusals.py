@@ -9,7 +9,7 @@ import pytest
 import urllib3
 
 from isochat_workspace import Endpoint, Scripted, Workspace
-from isochat_workspace.refusals import NAMES, REFUSALS
+from isochat_workspace.serving.refusals import NAMES, REFUSALS
 
 Send = Callable[..., urllib3.BaseHTTPResponse]
 CLAUDE, GPT, LLAMA, OPEN = (

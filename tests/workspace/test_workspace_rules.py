@@ -12,7 +12,7 @@ import urllib3
 
 from isochat.errors import ConfigurationError
 from isochat_workspace import Endpoint, Prompt, Scripted, Tool, Workspace
-from isochat_workspace.rules import When, read_rules
+from isochat_workspace.models.rules import When, read_rules
 
 Send = Callable[..., urllib3.BaseHTTPResponse]
 RULES = """

@@ -10,7 +10,7 @@ import pytest
 import urllib3
 
 from isochat_workspace import Workspace
-from isochat_workspace.schema_instance import instance_of
+from isochat_workspace.models.schema_instance import instance_of
 
 Send = Callable[..., urllib3.BaseHTTPResponse]
 WEATHER = {

@@ -1,0 +1,1 @@
+"""What does the workspace add to the command line? `isochat serve` and `isochat local`."""

@@ -1,0 +1,1 @@
+"""How do the APIs say it? Requests read and answers written, for chat, Responses and agents."""

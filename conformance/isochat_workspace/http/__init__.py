@@ -1,0 +1,1 @@
+"""How does it go over the wire? The server, its replies and streams, and what clients sent."""

@@ -1,0 +1,1 @@
+"""What answers behind an endpoint? The class of models, and those that need no weights."""

@@ -1,0 +1,1 @@
+"""How is a real workspace recorded and told again? The proxy, cassettes, and their translation."""

@@ -1,0 +1,1 @@
+"""What does the service answer? Paths, credentials, refusals and dials, without a socket."""
