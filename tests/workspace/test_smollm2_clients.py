@@ -119,7 +119,7 @@ def of_chat(completion: Any) -> Said:
     return Said(text, usage["prompt_tokens"], usage["completion_tokens"])
 
 
-@pytest.mark.parametrize("clients", ["through_isochat", "bare"])
+@pytest.mark.parametrize("clients", ["through_isochat", pytest.param("bare", marks=pytest.mark.long)])
 def test_eight_at_once_get_what_each_gets_alone(clients: str, request: pytest.FixtureRequest) -> None:
     asks: list[Ask] = request.getfixturevalue(clients)
     alone = [asks[0](prompt) for prompt in PROMPTS]

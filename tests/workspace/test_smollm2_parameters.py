@@ -12,7 +12,7 @@ import urllib3
 
 from isochat_workspace import SmolLM2, Workspace
 
-pytestmark = pytest.mark.smollm2
+pytestmark = [pytest.mark.smollm2, pytest.mark.long]
 
 Send = Callable[..., urllib3.BaseHTTPResponse]
 QUESTION = [{"role": "user", "content": "What is the capital of France, and what is it known for?"}]

@@ -13,7 +13,7 @@ import urllib3
 
 from isochat_workspace import Workspace
 
-pytestmark = pytest.mark.smollm2
+pytestmark = [pytest.mark.smollm2, pytest.mark.long]
 
 Send = Callable[..., urllib3.BaseHTTPResponse]
 QUESTION = [{"role": "user", "content": "What is the weather in Paris in July, and which sights are there?"}]

@@ -20,7 +20,8 @@ import pytest
 import urllib3
 from click.testing import CliRunner
 
-from isochat_workspace import Workspace, commands, local_command
+from isochat_workspace import Workspace
+from isochat_workspace.cli import commands, local_command
 from isochat_workspace.cli.local_command import local
 from isochat_workspace.cli.serve_command import serve
 from isochat_workspace.smollm2.model_store import WEIGHTS_FILE, ModelStore

@@ -219,9 +219,16 @@ ATTACKS: list[tuple[Callable[[Served], None], int]] = [
     (thousands_of_connections, 200),
     (remembered_bodies, 150),
 ]
+LONG = (pipelined_requests, thousands_of_connections)
 
 
-@pytest.mark.parametrize(("attack", "most"), ATTACKS, ids=[attack.__name__ for attack, _ in ATTACKS])
+@pytest.mark.parametrize(
+    ("attack", "most"),
+    [
+        pytest.param(attack, most, id=attack.__name__, marks=[pytest.mark.long] if attack in LONG else [])
+        for attack, most in ATTACKS
+    ],
+)
 def test_an_attack_costs_no_more_than_the_caps(
     served: Served, attack: Callable[[Served], None], most: int, record_property: Callable[[str, Any], None]
 ) -> None:
