@@ -148,6 +148,12 @@ def _config(setup: Setup) -> Any:
         def _known_file_config_loader(self) -> None:
             pass
 
+        @property
+        def user_agent(self) -> str:
+            # Behind the way of authentication stands what the environment says of the runtime, the CI and others.
+            own, auth, _ = str(super().user_agent).partition(" auth/isochat")
+            return own + auth
+
     options: dict[str, Any] = {"workspace_id": setup.workspace_id} if setup.workspace_id else {}
     return CarrierConfig(
         host=setup.host,

@@ -6,28 +6,39 @@ chunks, several of them in a packet.
 
 from __future__ import annotations
 
+import re
+
 _HEX = b"0123456789abcdefABCDEF"
 _LONGEST_LINE = 65536
 _LONGEST_SIZE = 16
+# An extension says nothing to us, but what breaks its grammar is read as the line's end by one reader and passed over
+# by the next. aiohttp's parser is as strict.
+_SIZE = re.compile(
+    rb"([0-9a-f]{1,16})[ \t]*(?:;+[!#$%&'*+\-.^_`|~0-9a-z]+(?:=(?:[!#$%&'*+\-.^_`|~0-9a-z]*|\"[^\"\x00-\x1f]*\"))?)*",
+    re.IGNORECASE,
+)
+# A length behind the body contradicts the chunks.
+_FIELD = re.compile(rb"(?!content-length:)[!#$%&'*+\-.^_`|~0-9a-z]+:[^\r]*", re.IGNORECASE)
+_MOST_FIELDS = 128
 
 
 class ChunkedBody:
     """Bytes in as they come, the body's own bytes out.
 
     Attributes:
-        last: Whether the chunk that ends the body has come: nothing of it is missing.
-        ended: Whether the trailer behind it, mostly an empty line, has come too.
+        ended: Whether the body has come to its end: its last chunk, and the trailer behind it, mostly an empty line.
         rest: What came after that, which nobody has asked for.
         damage: What shows that this is not the chunked coding, or no more. Nothing is read from there on.
     """
 
-    __slots__ = ("_after", "_left", "_line", "damage", "ended", "last", "rest")
+    __slots__ = ("_after", "_fields", "_last", "_left", "_line", "damage", "ended", "rest")
 
     def __init__(self) -> None:
         self._left = 0  # bytes of the chunk under way that have not come
         self._after = False  # whether its data have come, and the end of their line has not
         self._line = b""  # the beginning of a line whose end has not come
-        self.last = False
+        self._last = False  # whether the chunk without data has come
+        self._fields = 0  # lines of the trailer
         self.ended = False
         self.rest = b""
         self.damage: str | None = None
@@ -58,9 +69,9 @@ class ChunkedBody:
             line = self._line + data[at:end] if self._line else data[at:end]
             self._line = b""
             at = end
-            if line.strip(_HEX) == b"\r\n" and 2 < len(line) <= _LONGEST_SIZE and not (self._after or self.last):
+            if line.strip(_HEX) == b"\r\n" and 2 < len(line) <= _LONGEST_SIZE and not (self._after or self._last):
                 self._left = int(line, 16)  # as nearly always: a size and nothing else
-                self.last = not self._left
+                self._last = not self._left
                 continue
             self._take(line)
             if self.ended:
@@ -69,20 +80,28 @@ class ChunkedBody:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _take(self, line: bytes) -> None:
+        if self._last:  # a header like those of the head, and its line may end as theirs do
+            self._take_field(line.removesuffix(b"\n").removesuffix(b"\r"))
+            return
         if not line.endswith(b"\r\n"):  # two readers that see different ends see different bodies
             self.damage = f"the line {line[:20]!r} between two chunks does not end in CRLF"
             return
         line = line[:-2]
-        if self.last:  # a field of the trailer
-            self.ended = not line
-        elif self._after:
+        if self._after:
             if line:
                 self.damage = f"a chunk is longer than its size: {line[:20]!r} follows"
             self._after = False
+        elif size := _SIZE.fullmatch(line):
+            self._left = int(size[1], 16)
+            self._last = not self._left
         else:
-            digits = line.partition(b";")[0].rstrip(b" \t")  # behind it stand extensions
-            if not digits or digits.strip(_HEX) or len(digits) > _LONGEST_SIZE:
-                self.damage = f"a chunk has the size {line[:20]!r}"
-                return
-            self._left = int(digits, 16)
-            self.last = not self._left
+            self.damage = f"a chunk has the size {line[:20]!r}"
+
+    def _take_field(self, line: bytes) -> None:
+        self._fields += 1
+        if not line:
+            self.ended = True
+        elif self._fields > _MOST_FIELDS:
+            self.damage = f"got more than {_MOST_FIELDS} headers behind the last chunk"  # http.client's words
+        elif not (_FIELD.fullmatch(line) or (self._fields > 1 and line.startswith((b" ", b"\t")))):
+            self.damage = f"the line {line[:20]!r} behind the last chunk is no header"

@@ -167,7 +167,7 @@ class _Response(http.client.HTTPResponse):
             self._close_conn()  # type: ignore[attr-defined]
             if chunks.damage:
                 raise http.client.HTTPException(chunks.damage)
-            if not chunks.last:
+            if not chunks.ended:
                 raise http.client.IncompleteRead(b"")
         return data
 

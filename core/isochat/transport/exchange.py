@@ -35,6 +35,7 @@ from isochat.transport.request_headers import request_headers
 from isochat.wire_format.json_text import check_weight
 
 _LENGTH = re.compile(r"\s*[0-9]{1,18}\s*")
+_NAMES = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]*")
 
 
 # What is kept of an explanation that nobody could read.
@@ -148,6 +149,10 @@ class Exchange:
             RedirectRefusedError: it is a redirect, which isochat never follows.
         """
         self.mark("head")
+        if not _NAMES.fullmatch("".join(name for name, _ in headers)):
+            # aiohttp passes on "Content-Length " (RFC 9112 5.1: a way to smuggle replies), http.client "X(A)".
+            name = next(name for name, _ in headers if not _NAMES.fullmatch(name))
+            raise ProtocolError(f"the reply's header {name[:80]!r} has no proper name")
         # Whatever the server echoes: a reason or a request id ends up in logs and messages.
         reason, headers = self.redactor.clean(reason), self.redactor.clean_headers(headers)
         names = {name.lower() for name, _ in headers}

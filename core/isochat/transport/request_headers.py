@@ -13,8 +13,9 @@ from isochat.version import __version__
 
 _PASSED = frozenset({"accept", "content-type", "user-agent"})
 _PASSED_PREFIXES = ("x-stainless-", "x-mlflow-", "x-databricks-")
-# openai's `with_raw_response` marks its requests with this; the plain call does not send it.
-_DROPPED = frozenset({"x-stainless-raw-response"})
+# openai's `with_raw_response` marks its requests with the first; the plain call does not send it. The second is
+# MLFLOW_WORKSPACE, which names a part of some tracking server.
+_DROPPED = frozenset({"x-stainless-raw-response", "x-mlflow-workspace"})
 # Decompression is isochat's own, so that it stops at the cap: clients may not ask for more codings.
 ACCEPT_ENCODING = "gzip, deflate"
 
