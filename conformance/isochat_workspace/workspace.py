@@ -13,11 +13,11 @@ from types import TracebackType
 from typing import Self
 
 from isochat.errors import ConfigurationError
+from isochat.text_safety import check_token
 from isochat_workspace.declaration import read_declaration
 from isochat_workspace.endpoints import Endpoint, default_endpoints
 from isochat_workspace.http.records import KEEP_BYTES, RecordedRequest, RequestLog
 from isochat_workspace.http.server import AccessLog, Server
-from isochat_workspace.models.model import Model
 from isochat_workspace.models.model_table import AnyModel, make_model
 from isochat_workspace.models.scripted import Scripted
 from isochat_workspace.serving.gateway import GatewayState
@@ -38,7 +38,7 @@ class Workspace:
         endpoints: what it serves; by default three endpoints with names of the service and one more
             (`scripted`, or `smollm2` where that model answers).
         model: what answers behind the default endpoints: "scripted" (deterministic, no weights), "smollm2"
-            (a real 135M model; `isochat local install` fetches it), or a Model. A Cassette ("replay:FILE") or a
+            (a real 135M model; `isochat local install` fetches it), "replay:FILE", a Model or a Replay. A Cassette or a
             Proxy answers in place of all endpoints, whatever the path.
         token: the token it accepts; by default a random one in the service's form (`dapi` + 32 hex digits).
         host: the address to listen on. Anything but a loopback address lets other machines in.
@@ -61,7 +61,7 @@ class Workspace:
         self,
         endpoints: Iterable[Endpoint] | None = None,
         *,
-        model: str | Model | Responder = "scripted",
+        model: str | AnyModel = "scripted",
         token: str | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -74,7 +74,7 @@ class Workspace:
     ) -> None:
         made = named_model(model) if isinstance(model, str) else model
         served = default_set(made) if endpoints is None else tuple(endpoints)
-        self.token = token or "dapi" + secrets.token_hex(16)
+        self.token = check_token(token) if token else "dapi" + secrets.token_hex(16)
         self._responder = made if endpoints is None and isinstance(made, Responder) else None
         self._service = Service(
             {}, self.token, responder=self._responder, gateway=gateway, issuer=TokenIssuer(service_principal)
@@ -262,5 +262,4 @@ def default_set(model: AnyModel) -> tuple[Endpoint, ...]:
     """The default endpoints for a model; for one that answers for endpoints of its own, these."""
     if isinstance(model, Responder):
         return tuple(Endpoint(name, model) for name in model.endpoint_names)
-    assert isinstance(model, Model)
     return default_endpoints(model, disguised=isinstance(model, Scripted))

@@ -124,6 +124,10 @@ def test_what_is_not_recorded_is_told(tmp_path: Path) -> None:
         (["--upstream", "http://a.invalid"], "would carry the token in clear text", 2),
         (["--upstream", "https://me:pass@a.invalid"], "the host holds a user name or password", 2),
         (["--upstream", "https://a.invalid", "--upstream-profile", "nobody"], "profile 'nobody'", 3),
+        (["--upstream", ""], "--upstream is empty: give the URL of the workspace, or leave it out", 2),
+        (["--upstream-token", SECRET], "--upstream-token is for a workspace to be asked: add --upstream or", 2),
+        (["--replay", "good.cassette", "--upstream-token", SECRET], "asks no workspace: leave out --upstream-token", 2),
+        (["--token", "a\nb"], "the token has a character at position 1 of 3 that cannot stand in a header", 2),
     ],
 )
 def test_what_cannot_be_done_is_told_in_a_line(flags: list[str], told: str, code: int, tmp_path: Path) -> None:

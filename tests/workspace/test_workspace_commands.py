@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -33,12 +35,13 @@ LOCAL_MODEL = b"weights"
 
 
 @contextmanager
-def served(*options: str) -> Iterator[subprocess.Popen[str]]:
+def served(*options: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """`isochat serve` as a process; ends it however the test goes."""
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", RUN, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        env={**os.environ, **variables},
         text=True,
     )
     # A line that does not come must fail the test, not hang it.
@@ -185,10 +188,14 @@ def test_what_serve_shows_runs_as_it_stands(tmp_path: Path) -> None:
     assert clients == ["isochat", curl, "openai", "openai", "mlflow", "databricks-sdk"]
 
 
-def test_serve_ends_when_nobody_reads_any_more() -> None:
-    with served("--json") as process, urllib3.PoolManager() as http:
-        url = json.loads(read_line(process))["url"]
+@pytest.mark.parametrize("form", [["--json"], []])
+def test_serve_ends_when_nobody_reads_any_more(form: list[str]) -> None:
+    with served(*form) as process, urllib3.PoolManager() as http:
+        found = re.search(r"http://127\.0\.0\.1:\d+", read_line(process))
+        assert found is not None
+        url = found[0]
         assert process.stdout is not None
+        assert form or any(line.startswith("Requests") for line in process.stdout)
         process.stdout.close()
         http.request("GET", url + "/x", retries=False)
         process.wait(60)
@@ -196,12 +203,25 @@ def test_serve_ends_when_nobody_reads_any_more() -> None:
         assert (process.returncode, process.stderr.read()) == (0, "")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_can_be_stopped_while_it_logs_in(number: signal.Signals) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        host = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        login = {"DATABRICKS_HOST": host, "DATABRICKS_CLIENT_ID": "me", "DATABRICKS_CLIENT_SECRET": "mine"}
+        with served("--upstream", host, **login) as process:
+            asking, _ = silent.accept()
+            with asking:
+                end(process, number)
+            assert process.returncode == -number
+
+
 def test_serve_on_a_taken_port() -> None:
     with Workspace() as workspace:
         port = workspace.url.rpartition(":")[2]
         result = CliRunner().invoke(serve, ["--port", port])
     assert result.exit_code == 3
-    assert f"isochat: cannot listen on port {port}" in result.output
+    assert f"isochat: cannot listen on port {port} of 127.0.0.1: {os.strerror(errno.EADDRINUSE)}. Use" in result.output
     assert "--port" in result.output.splitlines()[-1]
 
 

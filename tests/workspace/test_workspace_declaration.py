@@ -128,6 +128,11 @@ def test_no_file(tmp_path: Path) -> None:
         (["--endpoint", "a=scripted", "--endpoint", "a=scripted"], "names an endpoint twice"),
         (["--endpoint", "a=nope"], "unknown model 'nope', in command line [endpoints.a]"),
         (["--config", "none.toml"], "there is no file none.toml"),
+        (["--model", "nonsense"], "unknown model 'nonsense'. Use 'scripted[:RULES.toml]' or 'smollm2' or "),
+        (["--model", "scriptd"], "unknown model 'scriptd'. Did you mean 'scripted'?"),
+        (["--model", ""], "unknown model ''. Use "),
+        (["--model", "scripted:"], "the model 'scripted:' is not written as it should be. Write scripted[:RULES.toml]"),
+        (["--model", "replay:none.json"], "none.json. Name a file that exists"),
     ],
 )
 def test_serve_says_what_is_wrong_in_one_line(arguments: list[str], words: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import urllib3
@@ -44,6 +45,23 @@ def test_status_headers_and_bytes_are_exact(reply: HttpReply) -> None:
         status, headers, body = raw_exchange(workspace)
     assert (status, body) == (reply.status, reply.body)
     assert headers == [*reply.header_pairs(), ("Content-Length", str(len(reply.body)))]
+
+
+def test_a_file_with_a_reply_stands_behind_the_default_endpoints(tmp_path: Path) -> None:
+    (tmp_path / "reply.json").write_text('{"status": 429, "body": {"message": "slow down"}}')
+    with Workspace(model=f"replay:{tmp_path / 'reply.json'}") as workspace:
+        told = [
+            urllib3.request(
+                "POST",
+                f"{workspace.url}/serving-endpoints/{endpoint.name}/invocations",
+                headers={"authorization": f"Bearer {workspace.token}"},
+                json={"messages": []},
+                retries=False,
+            )
+            for endpoint in workspace.endpoints
+        ]
+    assert [(reply.status, reply.json()) for reply in told] == [(429, {"message": "slow down"})] * 4
+    assert workspace.default_endpoint == "replay"
 
 
 def test_the_length_is_the_servers_own() -> None:

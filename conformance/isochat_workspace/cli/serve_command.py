@@ -6,9 +6,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -41,8 +42,8 @@ _KEEP_REQUESTS, _KEEP_BYTES = 1000, 64 * 1024 * 1024
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0, the default, takes a free one.")
 @click.option(
     "--model",
-    help="What answers on the default endpoints: scripted (deterministic sentences, the default), or smollm2 (a real"
-    " 135M model, see `isochat local install`).",
+    help="What answers on the default endpoints: scripted[:RULES.toml] (deterministic sentences, the default), smollm2"
+    " (a real 135M model, see `isochat local install`), or replay:FILE.",
 )
 @source_options
 @click.option("--token", help="The token to accept; a random one if not given.")
@@ -59,10 +60,11 @@ def serve(
 ) -> None:
     """Run a local Databricks workspace until Ctrl-C.
 
-    Any Databricks client can be pointed at it. Exit code 0 when stopped, 1 when it could not start.
+    Any Databricks client can be pointed at it. Exit code 0 when stopped, 3 when it could not start.
     """
     output = JsonLines() if as_json else Lines()
-    with _stopped_by_signals() as done, warnings_shown():
+    done = threading.Event()
+    with _on_signals(lambda number, frame: done.set()), warnings_shown():
 
         def access_log(request: RecordedRequest) -> None:
             try:
@@ -127,10 +129,11 @@ def _workspace(
 
     try:
         from isochat_workspace import Workspace
+        from isochat_workspace.models.model_table import make_model
     except ModuleNotFoundError as error:
         raise Failure(str(error)) from error
     asked = {"--config": config, "--endpoint": endpoints, "--model": model, "a recording": responder}
-    given = [name for name, value in asked.items() if value]
+    given = [name for name, value in asked.items() if value not in (None, ())]
     if len(given) > 1:
         raise click.UsageError(f"{given[0]} and {given[1]} both say what is served: give one of them")
     try:
@@ -139,7 +142,8 @@ def _workspace(
         known = {name: value for name, value in settings.items() if value is not None}
         if endpoints:
             return Workspace(declared_endpoints(endpoints), **known)
-        return Workspace(model=responder or model or "scripted", **known)
+        answering = responder or make_model("scripted" if model is None else model, Path.cwd())
+        return Workspace(model=answering, **known)
     except ConfigurationError as error:
         raise Failure(error.message, error.remedy) from error
 
@@ -148,26 +152,25 @@ def _start(workspace: Workspace) -> None:
     from isochat.errors import ConfigurationError
 
     try:
-        workspace.start()
+        # A login or an engine that loads may take half a minute, and nothing is there yet to be ended in good order.
+        with _on_signals(signal.SIG_DFL):
+            workspace.start()
     except ConfigurationError as error:
         raise Failure(error.message, error.remedy) from error
     except OSError as error:
         host, port = workspace.address
-        remedy = "use another --host or --port; port 0 is a free one"
-        raise Failure(f"cannot listen on port {port} of {host}: {error.strerror or error}", remedy) from error
+        # asyncio's own sentence says host and port once more.
+        reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror or error
+        remedy = "Use another --host or --port; port 0 is a free one"
+        raise Failure(f"cannot listen on port {port} of {host}: {reason}", remedy) from error
 
 
 @contextmanager
-def _stopped_by_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, in place of a traceback."""
-    done = threading.Event()
-
-    def stop(number: int, frame: object) -> None:
-        done.set()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+def _on_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
+    """What Ctrl-C and SIGTERM do meanwhile, in place of a traceback."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield done
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, one in before.items():
+            signal.signal(number, one)

@@ -25,12 +25,18 @@ _ONE_LINE_WIDTH = 110
 _LEGEND = "ms to the first byte → to the end, tokens in+out"
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        # Its SystemExit would end the server's thread and leave the program waiting for it.
+        raise BrokenPipeError
+
+
 class Lines:
     """For people. A stream has its line when it has ended, or when its client has left."""
 
     def __init__(self) -> None:
         # What has no line breaks stays so, for copying; the terminal folds it where it must.
-        self._console = Console(soft_wrap=True, highlight=False)
+        self._console = _Console(soft_wrap=True, highlight=False)
 
     def note(self, text: str) -> None:
         """Say something in passing."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from isochat_workspace.serving.responder import Responder
@@ -51,7 +52,10 @@ def chosen_responder(given: dict[str, Any]) -> Responder | None:
         click.UsageError: flags that exclude each other, or that lack another one.
         ConfigurationError: the cassette or the credentials cannot be used.
     """
-    of_upstream = [name for name in ("record", "upstream", "upstream_profile") if given[name]]
+    of_upstream = [name for name in ("record", "upstream", "upstream_profile") if given[name] is not None]
+    # In the environment it may stand for other days.
+    if click.get_current_context().get_parameter_source("upstream_token") is ParameterSource.COMMANDLINE:
+        of_upstream.append("upstream_token")
     if given["replay"] is not None:
         if of_upstream:
             raise click.UsageError(f"--replay asks no workspace: leave out --{of_upstream[0].replace('_', '-')}")
@@ -60,6 +64,10 @@ def chosen_responder(given: dict[str, Any]) -> Responder | None:
         return Cassette(given["replay"])
     if not of_upstream:
         return None
+    if of_upstream == ["upstream_token"]:
+        raise click.UsageError("--upstream-token is for a workspace to be asked: add --upstream or --record")
+    if given["upstream"] == "":
+        raise click.UsageError("--upstream is empty: give the URL of the workspace, or leave it out")
     from isochat_workspace.recording.proxy import Proxy
 
     profile = given["upstream_profile"]

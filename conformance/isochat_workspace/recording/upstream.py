@@ -119,7 +119,8 @@ class Upstream:
         try:
             await self._authenticate()
         except ChatError as error:
-            raise ConfigurationError(f"no login to the upstream workspace: {error.message}", remedy=_REMEDY) from None
+            reason = error.message.rstrip(".")
+            raise ConfigurationError(f"no login to the upstream workspace: {reason}", remedy=_REMEDY) from None
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self._tls, force_close=True, limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
