@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -43,6 +45,14 @@ def backend(request: pytest.FixtureRequest) -> str:
 def workspace() -> Iterator[Workspace]:
     with Workspace() as running:
         yield running
+
+
+@pytest.fixture
+def nobody() -> Iterator[SimpleNamespace]:
+    """An address where nobody listens; its port is held, so that nobody else is given it in the meantime."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield SimpleNamespace(url=f"http://127.0.0.1:{held.getsockname()[1]}", token="dapi-of-the-test")
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ class FaultServer:
         self._over = threading.Event()
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", 0)) if scripts else _taken_port()
         if any(step.do == "freeze" for script in scripts for step in script):
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL)
         self.port: int = self._listener.getsockname()[1]
@@ -61,8 +61,6 @@ class FaultServer:
     def __enter__(self) -> FaultServer:
         if self._scripts:
             self._spawn(self._accept)
-        else:
-            self._listener.close()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -208,6 +206,13 @@ class FaultServer:
                     if not data:
                         return
                     ways[source].sendall(data)
+
+
+def _taken_port() -> socket.socket:
+    """A port where nobody listens, and that nobody else is given as long as it is held."""
+    held = socket.socket()
+    held.bind(("127.0.0.1", 0))
+    return held
 
 
 def _shut(connection: socket.socket) -> None:

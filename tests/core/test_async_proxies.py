@@ -133,11 +133,9 @@ def hang_up(connection: socket.socket, server: Any) -> None:
 
 @pytest.mark.parametrize("script", [refuse, hang_up, None], ids=["407", "hangs up", "is not there"])
 def test_a_proxy_that_fails_is_the_same_failure_on_both_wires(
-    script: Any, serve: Any, monkeypatch: pytest.MonkeyPatch
+    script: Any, serve: Any, nobody: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = serve(script or refuse)
-    if script is None:
-        made.close()
+    made = nobody if script is None else serve(script)
     monkeypatch.setenv("HTTPS_PROXY", made.url.replace("http://", "http://me:p%40ss@"))
     sync = Wire(Pools(), Deadline(30, SystemClock()))
     with pytest.raises(isochat.ChatError) as first:

@@ -205,11 +205,8 @@ def test_fault(name: str, streaming: bool, over_the_wire: Kind, serve: Any) -> N
     assert len(server.requests) == 1
 
 
-def test_nobody_listens(over_the_wire: Kind, serve: Any) -> None:
-    server = serve(send(b""))
-    server.close()
-
-    outcome, _ = over_the_wire(server.url)
+def test_nobody_listens(over_the_wire: Kind, nobody: Any) -> None:
+    outcome, _ = over_the_wire(nobody.url)
 
     assert outcome == Outcome(isochat.ConnectError, retryable=True, may_have_executed=False)
 

@@ -156,12 +156,9 @@ def test_the_deadline_is_kept(name: str, backend: str, serve: Any, make_client: 
     assert 0.4 <= raised.value.elapsed < 5
 
 
-def test_nobody_listens(backend: str, serve: Any, make_client: Any) -> None:
-    server = serve(send(b""))
-    server.close()
-
+def test_nobody_listens(backend: str, nobody: Any, make_client: Any) -> None:
     with pytest.raises(isochat.ConnectError) as raised:
-        make_client(backend, server, max_retries=0).chat("Hi")
+        make_client(backend, nobody, max_retries=0).chat("Hi")
 
     assert (raised.value.retryable, raised.value.may_have_executed) == (True, False)
 

@@ -297,12 +297,10 @@ def test_a_client_that_stops_at_the_last_event_is_recorded_all_the_same(tmp_path
     ],
 )
 def test_an_upstream_that_gives_no_reply_is_a_502_with_the_reason(
-    reply: bytes | None, reason: str, tmp_path: Path
+    reply: bytes | None, reason: str, nobody: Any, tmp_path: Path
 ) -> None:
-    with raw_upstream(reply or b"") as upstream, socket.create_server(("127.0.0.1", 0)) as closed:
-        nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        closed.close()
-        url = nobody if reply is None else upstream.url
+    with raw_upstream(reply or b"") as upstream:
+        url = nobody.url if reply is None else upstream.url
         with recorder(url, tmp_path / "c") as workspace:
             live = exchange(workspace, ask())
     assert live.split()[1] == b"502"
