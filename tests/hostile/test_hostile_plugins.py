@@ -151,3 +151,25 @@ def test_the_host_s_own_exit_passes(folder: Path) -> None:
         "isochat.Client(Mine, endpoint='e', host='http://127.0.0.1:9', token='t').chat('Hi')\n"
     )
     assert run(folder, "-c", code).returncode == 5
+
+
+def test_a_backend_that_hangs_does_not_hold_up_the_end_of_the_interpreter(folder: Path) -> None:
+    code = (
+        "import asyncio, isochat, threading\n"
+        "class Hangs(isochat.Backend):\n"
+        "    name = 'hangs'\n"
+        "    capabilities = isochat.Capabilities(api='chat-completions')\n"
+        "    def complete(self, request, wire):\n"
+        "        reached.set()\n"
+        "        threading.Event().wait()\n"
+        "async def main():\n"
+        "    client = isochat.Client(Hangs, endpoint='e', host='http://127.0.0.1:9', token='t')\n"
+        "    call = asyncio.create_task(client.achat('Hi'))\n"
+        "    await asyncio.to_thread(reached.wait)\n"
+        "    call.cancel()\n"
+        "reached = threading.Event()\n"
+        "asyncio.run(main())\n"
+        "print('over')\n"
+    )
+    done = run(folder, "-c", code, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "over\n", "")
