@@ -66,6 +66,13 @@ def heavy_whole(api: str) -> Iterator[bytes]:
     yield head("200 OK", "application/json", f"Content-Length: {len(body)}") + body
 
 
+def wide(api: str) -> Iterator[bytes]:
+    """One emoji among letters, each of which takes as much memory as the emoji."""
+    good = shared_bodies()[api]["answer"].encode()  # type: ignore[index]
+    body = good.replace(b"hello", "\U0001f600".encode() + b"a" * 62_000_000, 1)
+    yield head("200 OK", "application/json", f"Content-Length: {len(body)}") + body
+
+
 def heavy_event(api: str) -> Iterator[bytes]:
     yield head("200 OK", EVENTS) + b'data: {"x":[' + b"[]," * 5_000_000 + b"1]}\n\n"
 
@@ -96,6 +103,7 @@ WHOLE: dict[str, tuple[Answer, str]] = {
         "ConnectionLostError",
     ),
     "values": (heavy_whole, "ResponseTooLargeError"),
+    "wide letters": (wide, "ResponseTooLargeError"),
     "brackets": (lambda api: [head("200 OK", "application/json"), b"[" * 30_000_000], "ResponseTooLargeError"),
     "digits": (
         lambda api: [head("200 OK", "application/json"), b'{"x":' + b"9" * 20_000_000 + b"}"], "BadResponseError",
