@@ -51,6 +51,12 @@ class RecordedRequest:
         scheme, colon, rest = path.partition("://")
         return "/" + rest.partition("/")[2] if colon and scheme.isalpha() else path
 
+    @property
+    def path_and_query(self) -> str:
+        """The target without such a host: what a server is asked for (RFC 9112, 3.2.1)."""
+        _, mark, query = self.target.partition("?")
+        return self.path + mark + query
+
     def header(self, name: str) -> str | None:
         """The first header of this name in any case, or None."""
         wanted = name.lower()

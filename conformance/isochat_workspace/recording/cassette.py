@@ -78,7 +78,7 @@ class Cassette(Responder):
 
         An endpoint of another name than any that was recorded stands for them all.
         """
-        asked = read_asked(question_of(request.method, request.target, request.body))
+        asked = read_asked(question_of(request.method, request.path_and_query, request.body))
         return self._find(request, any_endpoint=asked is not None and asked.name not in self.endpoint_names)
 
     async def respond(self, request: RecordedRequest) -> Reply | None:
@@ -86,7 +86,7 @@ class Cassette(Responder):
         return self._find(request, any_endpoint=False)
 
     def _find(self, request: RecordedRequest, *, any_endpoint: bool) -> Reply | None:
-        question = question_of(request.method, request.target, request.body)
+        question = question_of(request.method, request.path_and_query, request.body)
         asked = read_asked(question)
         exact = _exact_key(question)
         if asked is None:

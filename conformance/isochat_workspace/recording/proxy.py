@@ -187,7 +187,9 @@ class _Passage:
             try:
                 client = request.header("user-agent") or ""
                 writer.write(
-                    self.cleaner.exchange(request.method, request.target, client, request.body, self.kept_reply())
+                    self.cleaner.exchange(
+                        request.method, request.path_and_query, client, request.body, self.kept_reply()
+                    )
                 )
             except (UncleanError, CassetteError) as error:
                 logger.warning("not recorded: %s: %s", what, error)

@@ -152,7 +152,7 @@ class Upstream:
         try:
             credentials = await self._authenticate()
             host = yarl.URL(check_host(self.host, allow_insecure=True))
-            path, _, query = request.target.partition("?")
+            path, _, query = request.path_and_query.partition("?")
             url = yarl.URL.build(
                 scheme=host.scheme, host=host.host or "", port=host.port, path=path, query_string=query, encoded=True
             )
