@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from isochat_workspace import CassetteError, StreamReply
-from isochat_workspace.recording.cassette_file import LARGEST, CassetteWriter, read_cassette
+from isochat_workspace.recording.cassette_file import LARGEST, CassetteWriter, is_cassette, read_cassette
 from isochat_workspace.recording.exchange import Exchange, question_of, write_exchange
 
 Until = Callable[[Callable[[], bool]], None]
@@ -63,6 +63,17 @@ def test_a_torn_last_exchange_is_told_apart_and_cut_off(cut: int, tmp_path: Path
     read = read_cassette(path)
     assert [entry.exchange.question.json for entry in read.entries] == [*[{"a": 2, "b": 1}] * whole, 9]
     assert read.torn is None
+
+
+def test_an_editors_byte_order_mark_and_line_ends_are_no_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    path.write_bytes(("\ufeff" + HEAD + GOOD + GOOD[:-20]).replace("\n", "\r\n").encode())
+    assert is_cassette(path)
+    assert len(read_cassette(path).entries) == 1
+    writer = CassetteWriter(path)
+    writer.write(exchange(b"9"))
+    writer.close()
+    assert [entry.exchange.question.json for entry in read_cassette(path).entries] == [{"a": 2, "b": 1}, 9]
 
 
 def test_an_exchange_torn_inside_a_character_is_cut_off(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def _past_the_head(file: Path, text: str) -> int:
     if _HEAD.startswith(text):
         return len(text)
     try:
-        head, end = strict_decoder().raw_decode(text, _skip_blanks(text, 0))
+        head, end = strict_decoder().raw_decode(text, _skip_blanks(text, int(text.startswith(_MARK))))
     except (ValueError, RecursionError):
         head, end = None, 0
     if not isinstance(head, dict) or _HEAD_KEY not in head:
@@ -146,6 +146,7 @@ def _past_the_head(file: Path, text: str) -> int:
 
 
 _REMEDY = "Correct the file, or record it anew"
+_MARK = "\ufeff"  # some editors put it before the first character
 
 
 def _refuse(file: Path, text: str, at: int, reason: str, key: str | None = None, *, last: bool = False) -> NoReturn:
