@@ -60,13 +60,19 @@ class Texts(msgspec.Struct, frozen=True):
         else:
             yield from blocks
 
-    def reply(self, reply: HttpReply) -> Iterator[bytes]:
-        """The bytes of a whole reply, as far as it is whole."""
+    def reply(self, reply: HttpReply, *, closing: bool = False) -> Iterator[bytes]:
+        """The bytes of a whole reply, as far as it is whole.
+
+        Args:
+            closing: Say that the connection ends with it. Who is not told may send the next request just before the
+                end comes, or just after: a row would have one verdict or another.
+        """
         kind = _KINDS[self.asked] if reply.kind is None else reply.kind
         coding = reply.body.coding if isinstance(reply.body, Body) else ""
         lines = [f"HTTP/1.1 {reply.status}", *(self.text(line) for line in reply.head)]
         lines += [f"Content-Type: {kind}"] if kind else []
         lines += [f"Content-Encoding: {coding}"] if coding else []
+        lines += ["Connection: close"] if closing else []
         if reply.framing == "chunked":
             yield _head([*lines, "Transfer-Encoding: chunked"])
             for block in self.body(reply.body):

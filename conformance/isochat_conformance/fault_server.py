@@ -113,7 +113,7 @@ class FaultServer:
                             connection = self._shake_hands(connection, step.tls)
                     elif step.do == "again":
                         again = True
-                    elif not self._step(connection, step):
+                    elif not self._step(connection, step, last=step is script[-1]):
                         return
         finally:
             connection.close()
@@ -133,12 +133,12 @@ class FaultServer:
             raise
         return secure
 
-    def _step(self, connection: socket.socket, step: Step) -> bool:
+    def _step(self, connection: socket.socket, step: Step, *, last: bool) -> bool:
         """Do one thing; ``False`` where nothing can follow."""
         if step.send is not None:
             return self._send(connection, self._texts.body(step.send))
         if step.reply is not None:
-            return self._send(connection, self._texts.reply(step.reply))
+            return self._send(connection, self._texts.reply(step.reply, closing=last))
         if step.drip is not None:
             piece = self._texts.text(step.drip).encode()
             while not self._over.wait(step.every):
