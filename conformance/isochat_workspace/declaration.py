@@ -26,22 +26,9 @@ _ENDPOINT_KEYS = (
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Declaration:
-    """A workspace as a file declares it; None is what the file leaves to others."""
+    """A workspace as a file declares it: each field is a key. None is what the file leaves to others."""
 
     endpoints: tuple[Endpoint, ...] | None = None
-    token: str | None = None
-    host: str | None = None
-    port: int | None = None
-    gateway: GatewayState = "on"
-    service_principal: ServicePrincipal | None = None
-    max_seconds: float | None = None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Top:
-    """The keys of the file."""
-
-    endpoints: dict[str, Any] | None = None
     token: str | None = None
     host: str | None = None
     port: int | None = None
@@ -60,6 +47,9 @@ class _Top:
             raise ValueError("max_seconds has to be above 0")
 
 
+_KEYS = tuple(field.name for field in dataclasses.fields(Declaration))
+
+
 def read_declaration(path: str | os.PathLike[str]) -> Declaration:
     """Read a `workspace.toml`.
 
@@ -69,9 +59,10 @@ def read_declaration(path: str | os.PathLike[str]) -> Declaration:
     """
     file = Path(path).expanduser()
     data = read_toml(file)
-    top = read_table(_Top, data, str(file))
-    endpoints = None if top.endpoints is None else _Endpoints(file).read(top.endpoints)
-    return Declaration(endpoints, top.token, top.host, top.port, top.gateway, top.service_principal, top.max_seconds)
+    check_keys(data, _KEYS, str(file))
+    # Endpoints are tables by name, and their models objects: these are no values that a table of the file holds.
+    endpoints = _Endpoints(file).read(data.pop("endpoints")) if "endpoints" in data else None
+    return read_table(Declaration, data, str(file), endpoints=endpoints)
 
 
 def declared_endpoints(lines: Sequence[str]) -> tuple[Endpoint, ...]:
@@ -97,7 +88,9 @@ class _Endpoints:
         self._file = file
         self._models: dict[str, AnyModel] = {}
 
-    def read(self, tables: dict[str, Any]) -> tuple[Endpoint, ...]:
+    def read(self, tables: Any) -> tuple[Endpoint, ...]:
+        if not isinstance(tables, dict):
+            raise ConfigurationError(f"endpoints in {self._file} is no table", remedy="Write [endpoints.NAME]")
         if not tables:
             raise ConfigurationError(f"[endpoints] in {self._file} is empty", remedy="Write [endpoints.NAME]")
         return tuple(self._endpoint(name, table) for name, table in tables.items())

@@ -84,12 +84,29 @@ class Endpoint:
             raise ValueError(f"served_model stands in a header and in a path: {self.served_model!r} cannot")
         if self.max_output_tokens is not None and self.max_output_tokens < 1:
             raise ValueError("max_output_tokens has to be 1 or more")
+        self._check_task()
         if self.dress == "agent-like" and not self.task.startswith("agent/"):
             raise ValueError(f"an agent-like endpoint has a task like agent/v1/responses, not {self.task!r}")
         for name in (*self.accept, *self.refuse):
             if name not in NAMES:
                 nearest = ", ".join(difflib.get_close_matches(name, NAMES, n=1)) or ", ".join(NAMES)
                 raise ValueError(f"no refusal is called {name!r}; there is {nearest}")
+
+    def _check_task(self) -> None:
+        """Raise ValueError for a task that nothing here can answer, or that `speaks` contradicts.
+
+        A chat task without the chat API is none of these: hosted models exist that speak Responses alone.
+        """
+        if not isinstance(self.model, Model):
+            return  # whatever was recorded, or is asked elsewhere
+        if not self.task.endswith(("/chat", "/responses")):
+            raise ValueError(
+                f"no model here answers the task {self.task}: write one that ends in /chat or /responses,"
+                " or have a recording (replay:FILE) or a real workspace (proxy:HOST) answer"
+            )
+        taken = self.invocations_dialect
+        if taken not in self.speaks and (taken == "responses" or self.task.startswith("agent/")):
+            raise ValueError(f"the task {self.task} takes {taken}, which speaks does not name: add {taken!r} to speaks")
 
     @property
     def dressing(self) -> Dressing:

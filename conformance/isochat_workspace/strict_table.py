@@ -86,17 +86,25 @@ def _read_value(hint: Any, value: Any, where: str, name: str) -> Any:
                 raise ConfigurationError(f"{name} in {where} is no list of tables", remedy="Write it as one")
             row: Any = typing.get_args(kind)[0]
             return tuple(read_table(row, one, f"{where} {name} {at}") for at, one in enumerate(value, 1))
-        if typing.get_origin(kind) is Literal and isinstance(value, str) and value not in typing.get_args(kind):
-            words = [word for word in typing.get_args(kind) if isinstance(word, str)]
-            close = difflib.get_close_matches(value, words, n=1)
-            raise ConfigurationError(
-                f"{name} in {where} is {value!r:.80}",
-                remedy=f"Did you mean {close[0]!r}?" if close else f"It can be: {', '.join(words)}",
-            )
+        _check_word(kind, value, where, name)
+        if typing.get_origin(kind) is tuple and isinstance(value, list):
+            for at, word in enumerate(value):
+                _check_word(typing.get_args(kind)[0], word, where, f"{name}[{at}]")
     try:
         return msgspec.convert(value, hint, strict=True)
     except msgspec.ValidationError as error:
         _refuse(str(error), where, name)
+
+
+def _check_word(kind: Any, value: Any, where: str, name: str) -> None:
+    """Raise ConfigurationError where `kind` is a choice of words and `value` another word."""
+    words = [word for word in typing.get_args(kind) if isinstance(word, str)] if typing.get_origin(kind) is Literal else []
+    if words and isinstance(value, str) and value not in words:
+        close = difflib.get_close_matches(value, words, n=1)
+        raise ConfigurationError(
+            f"{name} in {where} is {value!r:.80}",
+            remedy=f"Did you mean {close[0]!r}?" if close else f"It can be: {', '.join(words)}",
+        )
 
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:

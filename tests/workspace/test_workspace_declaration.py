@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def test_an_argument_counts_more_than_the_file(declare: Declare) -> None:
         ("[endpoints.a]\ntask = 'chat'", ["a task is written like llm/v1/chat or agent/v1/responses, not 'chat'"]),
         ('[endpoints.a]\nserved_model = "a\\r\\nX: y"', ["served_model stands in a header and in a path"]),
         ("[endpoints.a]\nmax_output_tokens = 0", ["max_output_tokens has to be 1 or more"]),
-        ("endpoints = 3", ["endpoints in {file}: expected"]),
+        ("endpoints = 3", ["endpoints in {file} is no table. Write [endpoints.NAME]"]),
         ("[endpoints]", ["[endpoints] in {file} is empty", "[endpoints.NAME]"]),
         ("[endpoints]\na = 1", ["{file} [endpoints.a] is no table"]),
         ("[endpoints.a]\nfamly = 'x'", ["unknown key 'famly' in {file} [endpoints.a]", "Did you mean 'family'?"]),
@@ -102,7 +103,16 @@ def test_an_argument_counts_more_than_the_file(declare: Declare) -> None:
         ("[endpoints.a]\nmodel = 'scriptd'", ["unknown model 'scriptd', in {file} [endpoints.a]", "'scripted'?"]),
         ("[endpoints.a]\nmodel = 'smollm2:x'", ["model 'smollm2:x' is not written as", "Write smollm2"]),
         ("[endpoints.a]\nstream_usage = 'evry'", ["stream_usage in {file} [endpoints.a] is 'evry'", "'every'?"]),
-        ("[endpoints.a]\nspeaks = ['chat', 'x']", ["speaks[1] in {file} [endpoints.a]: invalid enum value 'x'"]),
+        ("[endpoints.a]\nspeaks = ['chat', 'x']", ["speaks[1] in {file} [endpoints.a] is 'x'", "It can be: chat, resp"]),
+        ("[endpoints.a]\nspeaks = ['chatt']", ["speaks[0] in {file} [endpoints.a] is 'chatt'. Did you mean 'chat'?"]),
+        ("[endpoints.a]\nspeaks = ['chat', 1]", ["speaks[1] in {file} [endpoints.a]: expected `str`, got `int`"]),
+        ("[endpoints.a]\ntask = 'llm/v1/embeddings'", ["no model here answers the task llm/v1/embeddings", "replay:"]),
+        ("[endpoints.a]\ntask = 'llm/v1/completions'", ["no model here answers the task llm/v1/completions"]),
+        (
+            "[endpoints.a]\ntask = 'agent/v1/responses'\nspeaks = ['chat']",
+            ["in {file} [endpoints.a]: the task agent/v1/responses takes responses", "add 'responses' to speaks"],
+        ),
+        ("[endpoints.a]\ntask = 'agent/v2/chat'\nspeaks = ['responses']", ["add 'chat' to speaks"]),
         ("[endpoints.a]\nspeaks = 'chat'", ["speaks in {file} [endpoints.a]: expected `array`, got `str`"]),
     ],
 )
@@ -114,6 +124,26 @@ def test_a_mistake_is_named_with_file_and_key(declare: Declare, text: str, words
     for word in words:
         assert word.format(file=path) in told
     assert "\n" not in told
+
+
+def test_a_hosted_model_may_speak_responses_alone(declare: Declare, send: Send) -> None:
+    with Workspace.from_file(declare("[endpoints.codex]\nspeaks = ['responses']")) as workspace:
+        asked = send(workspace, "POST", "/serving-endpoints/responses", {"model": "codex", "input": "Hi"})
+        assert asked.status == 200
+        assert send(workspace, "POST", "/serving-endpoints/codex/invocations", ASK).status == 400
+
+
+def test_a_recording_may_stand_behind_a_task_that_no_model_here_answers(
+    declare: Declare, send: Send, tmp_path: Path
+) -> None:
+    vectors = {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}]}
+    (tmp_path / "vectors.json").write_text(json.dumps(vectors))
+    file = declare("[endpoints.vectors]\ntask = 'llm/v1/embeddings'\nmodel = 'replay:vectors.json'")
+    with Workspace.from_file(file) as workspace:
+        told = send(workspace, "GET", "/api/2.0/serving-endpoints/vectors").json()
+        assert told["task"] == "llm/v1/embeddings"
+        asked = send(workspace, "POST", "/serving-endpoints/vectors/invocations", {"input": ["Hi"]})
+        assert (asked.status, asked.json()) == (200, vectors)
 
 
 def test_no_file(tmp_path: Path) -> None:
