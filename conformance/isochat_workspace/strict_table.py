@@ -98,7 +98,9 @@ def _read_value(hint: Any, value: Any, where: str, name: str) -> Any:
 
 def _check_word(kind: Any, value: Any, where: str, name: str) -> None:
     """Raise ConfigurationError where `kind` is a choice of words and `value` another word."""
-    words = [word for word in typing.get_args(kind) if isinstance(word, str)] if typing.get_origin(kind) is Literal else []
+    words = (
+        [word for word in typing.get_args(kind) if isinstance(word, str)] if typing.get_origin(kind) is Literal else []
+    )
     if words and isinstance(value, str) and value not in words:
         close = difflib.get_close_matches(value, words, n=1)
         raise ConfigurationError(

@@ -123,6 +123,8 @@ def test_the_replay_gives_what_the_recording_gave(name: str, tmp_path: Path) -> 
         ("GET", "http://elsewhere.invalid/a?b=c", "/a?b=c"),  # of a client that takes the recorder for its proxy
         ("M-SEARCH", "/a", "/a"),
         ("GET", "/a/../b%2f?%zz={}", "/a/../b%2f?%zz={}"),
+        ("GET", "/a?", "/a?"),
+        ("GET", "//a?b?c", "//a?b?c"),
     ],
 )
 def test_what_is_recorded_can_be_read(method: str, target: str, kept: str, tmp_path: Path) -> None:
@@ -133,6 +135,14 @@ def test_what_is_recorded_can_be_read(method: str, target: str, kept: str, tmp_p
     with replayer(cassette) as workspace:
         assert exchange(workspace, ask(b"", method, target)) == live
         assert exchange(workspace, ask(b"", method, kept)) == live
+
+
+def test_a_target_that_is_no_path_stays_here(tmp_path: Path) -> None:
+    with raw_upstream(REPLIES["json"]) as upstream, recorder(upstream.url, tmp_path / "c") as workspace:
+        refused = exchange(workspace, ask(b"", "OPTIONS", "*"))
+    assert refused.startswith(b"HTTP/1.1 400")
+    assert b"The proxy passes on paths, and '*' is none." in refused
+    assert upstream.requests == []
 
 
 def _is_framing(line: bytes) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import http.client
+import json
 import socket
 import uuid
 from collections.abc import Callable
@@ -304,15 +306,61 @@ def test_one_connection_serves_many_requests(workspace: Workspace) -> None:
     connection.close()
 
 
-def test_what_is_no_http_is_answered_and_prints_nothing(
-    workspace: Workspace, capfd: pytest.CaptureFixture[str]
-) -> None:
+def answer_to(workspace: Workspace, first: bytes, *headers: bytes) -> tuple[bytes, dict[str, Any]]:
+    """Status line and body of what a request of these bytes gets."""
     host, port = workspace.url.removeprefix("http://").split(":")
+    authorization = b"Authorization: Bearer " + workspace.token.encode()
     with socket.create_connection((host, int(port)), timeout=30) as client:
-        client.sendall(b"what\x00is this\r\n\r\n")
-        assert client.recv(1000).startswith(b"HTTP/1.0 400")
+        client.sendall(b"\r\n".join([first, b"Host: x", authorization, b"Connection: close", *headers, b"", b""]))
+        head, _, body = b"".join(iter(lambda: client.recv(65536), b"")).partition(b"\r\n\r\n")
+    assert b"\r\nserver: databricks\r\n" in head
+    assert b"\r\ncontent-type: application/json\r\n" in head
+    return head.split(b"\r\n")[0], json.loads(body)
+
+
+@pytest.mark.parametrize(
+    ("first", "headers", "reason"),
+    [
+        (b"what\x00is this", (), "Invalid method encountered"),
+        (b"FOO / HTTP/1.1", (), "Invalid method encountered"),
+        (b"\x16\x03\x01\x02", (), "Received HTTPS traffic on an HTTP port"),
+        (b"GET / HTTP/3.0", (), "Bad status line"),
+        (b"GET http://[::1/ HTTP/1.1", (), "the target is no URL"),
+        (b"GET / HTTP/1.1", (b"Authorization: Bearer dapi\x01secret",), "Invalid header value char"),
+        (b"GET / HTTP/1.1", (b"Authorization: Bearer " + b"s" * 9000,), "Got more than 8190 bytes when reading"),
+    ],
+)
+def test_what_is_no_http_is_answered_in_shape_and_prints_nothing(
+    workspace: Workspace, capfd: pytest.CaptureFixture[str], first: bytes, headers: tuple[bytes, ...], reason: str
+) -> None:
+    status, body = answer_to(workspace, first, *headers)
+    assert status.split(b" ", 1)[1] == b"400 Bad Request"
+    assert body == {"error_code": "BAD_REQUEST", "message": f"Bad request: this is no HTTP/1.1 request: {reason}"}
     assert workspace.requests == []
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("first", [b"OPTIONS * HTTP/1.1", b"CONNECT a:80 HTTP/1.1", b"TRACE /a HTTP/1.1"])
+def test_an_odd_target_is_an_unknown_path(workspace: Workspace, first: bytes) -> None:
+    target = first.split()[1].decode()
+    status, body = answer_to(workspace, first)
+    assert status == b"HTTP/1.1 404 Not Found"
+    assert body == {"error_code": "ENDPOINT_NOT_FOUND", "message": f"Invalid path: {target}"}
+    assert [request.target for request in workspace.requests] == [target]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [f"/serving-endpoints/{GPT}/invocations", "/serving-endpoints/chat/completions", "/serving-endpoints/responses"],
+)
+def test_a_compressed_body_is_refused_for_what_it_is(workspace: Workspace, send: Send, path: str) -> None:
+    packed = gzip.compress(json.dumps({"model": GPT, "input": "Hi", **ASK}).encode())
+    refused = send(workspace, "POST", path, packed, **{"content-encoding": "gzip"})
+    assert (refused.status, refused.json()["error_code"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
+    assert "Content-Encoding 'gzip' is not taken here" in refused.json()["message"]
+    assert workspace.requests[0].body == packed
+    plain = json.dumps({"model": GPT, "input": "Hi", **ASK}).encode()
+    assert send(workspace, "POST", path, plain, **{"content-encoding": "identity"}).status == 200
 
 
 def test_dots_in_a_name_are_dashes_on_the_gateway(send: Send) -> None:

@@ -7,16 +7,18 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
+from typing import Any
 
 from aiohttp import web
-from multidict import CIMultiDict
 
 from isochat_workspace.cli.reported_tokens import ReplyTail
+from isochat_workspace.http.connection import Connection
 from isochat_workspace.http.guard import Guard, Guards, most_connections
 from isochat_workspace.http.http_reply import HttpReply, ServiceError, new_request_id
 from isochat_workspace.http.records import LogEntry, RecordedRequest, RequestLog
 from isochat_workspace.http.stream_reply import StreamReply
 from isochat_workspace.http.stream_response import StreamResponse, client_left, send_stream
+from isochat_workspace.http.whole_response import WholeResponse, send_whole
 from isochat_workspace.models.reply_source import Reply
 from isochat_workspace.serving.service import MAX_BODY_BYTES, Service
 
@@ -32,6 +34,13 @@ BODIES_BYTES = 32 * 1024 * 1024
 
 KEEP_ALIVE_SECONDS = 75.0
 """For how long a connection may be idle between two requests."""
+
+_PROTOCOL: dict[str, Any] = {
+    "access_log": None,
+    "logger": _http_logger,
+    "auto_decompress": False,  # bodies are recorded as sent
+    "keepalive_timeout": KEEP_ALIVE_SECONDS,
+}
 
 
 class Server:
@@ -52,26 +61,25 @@ class Server:
 
     async def start(self, host: str, port: int) -> str:
         """Listen on a free port for 0, and return the URL. Raises OSError if address or port cannot be had."""
-        app = web.Application()
-        # One route: paths are matched raw by `routes.py`, before anything is decoded or normalised.
-        app.router.add_route("*", "/{path:.*}", self._handle)
+        # In place of routes: paths are matched raw by `routes.py`, before anything is decoded or normalised, and a
+        # target that is none of a path (`OPTIONS *`) is answered like the others.
+        app = web.Application(middlewares=[self._whatever_the_target])
         app.on_response_prepare.append(_send_no_header_of_its_own)
         self._runner = web.AppRunner(
             app,
-            access_log=None,
-            logger=_http_logger,
             # A client that leaves ends its request, and with it the work of a real model.
             handler_cancellation=True,
-            # Bodies are recorded as sent.
-            auto_decompress=False,
             shutdown_timeout=0.5,
-            keepalive_timeout=KEEP_ALIVE_SECONDS,
         )
         await self._runner.setup()
-        behind = self._runner.server
-        assert behind is not None
+        requests = self._runner.server
+        assert requests is not None
         loop = asyncio.get_running_loop()
-        self._listening = await loop.create_server(lambda: Guard(behind(), self._guards), host, port)
+
+        def accept() -> Guard:
+            return Guard(Connection(requests, loop=loop, **_PROTOCOL), self._guards)
+
+        self._listening = await loop.create_server(accept, host, port)
         return _url(*self._listening.sockets[0].getsockname()[:2])
 
     async def stop(self) -> None:
@@ -83,6 +91,10 @@ class Server:
             await self._runner.cleanup()
         self._guards.close_all()
         await asyncio.sleep(0)  # for the loop to close their sockets
+
+    @web.middleware
+    async def _whatever_the_target(self, request: web.Request, handler: object) -> web.StreamResponse:
+        return await self._handle(request)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         entry = LogEntry(
@@ -135,7 +147,7 @@ class Server:
             tail.add(reply.body)
             entry.update(status=reply.status, answered_at=now, ended_at=now, streamed=streamed, tokens=tail.tokens())
             self._write_access_log(entry)
-            return await _send_whole(request, reply)
+            return await send_whole(request, reply)
         entry.update(status=reply.status, answered_at=now, streamed=streamed)
         response = await send_stream(request, reply, tail.add, lambda: self._note_the_end(entry, tail))
         if not entry.request.ended_at:
@@ -172,7 +184,7 @@ class Server:
         now = time.monotonic()
         entry.update(status=reply.status, answered_at=now, ended_at=now)
         self._write_access_log(entry)
-        response = _Prepared(reply)
+        response = WholeResponse(reply)
         response.force_close()
         return response
 
@@ -260,33 +272,9 @@ class _Held:
         self._size = 0
 
 
-async def _send_whole(request: web.Request, reply: HttpReply) -> web.StreamResponse:
-    """Send a plain reply, and wait until the client has taken it: until then it counts as being answered."""
-    response = _Prepared(reply)
-    if request.transport is not None:
-        request.transport.set_write_buffer_limits(0)
-    try:
-        await response.prepare(request)
-        await response.write_eof()
-        await request.writer.drain()
-    except ConnectionError:  # the client left: that is on record for streams, and of no account here
-        pass
-    return response
-
-
-class _Prepared(web.Response):
-    """A reply, and which of its headers were given."""
-
-    def __init__(self, reply: HttpReply) -> None:
-        # Content-Length is framing and comes from the body as it is.
-        headers = CIMultiDict((name, value) for name, value in reply.header_pairs() if name.lower() != "content-length")
-        super().__init__(status=reply.status, headers=headers, body=reply.body)
-        self.given = frozenset(name.lower() for name in headers)
-
-
 async def _send_no_header_of_its_own(request: web.BaseRequest, response: web.StreamResponse) -> None:
     """Take out what aiohttp adds by itself: a prepared answer goes out with its own headers only."""
-    given = response.given if isinstance(response, _Prepared | StreamResponse) else frozenset()
+    given = response.given if isinstance(response, WholeResponse | StreamResponse) else frozenset()
     for name in ("Content-Type", "Date", "Server"):
         if name.lower() not in given and name in response.headers:
             del response.headers[name]

@@ -145,17 +145,18 @@ class Upstream:
             local: Knows the workspace's own token, which is not passed on in any header.
 
         Raises:
-            ServiceError: 502 or 504, with the reason, where no reply comes.
+            ServiceError: 502 or 504, with the reason, where no reply comes; 400 for a target that is no path.
         """
         if self._session is None:
             raise ServiceError(502, "BAD_GATEWAY", "The proxy is not open yet.")
+        target = request.path_and_query
+        if not target.startswith("/"):
+            raise ServiceError(400, "BAD_REQUEST", f"The proxy passes on paths, and {target[:80]!r} is none.")
         try:
             credentials = await self._authenticate()
             host = yarl.URL(check_host(self.host, allow_insecure=True))
-            path, _, query = request.path_and_query.partition("?")
-            url = yarl.URL.build(
-                scheme=host.scheme, host=host.host or "", port=host.port, path=path, query_string=query, encoded=True
-            )
+            # All of it as the path: of a query that is empty the question mark would be lost.
+            url = yarl.URL.build(scheme=host.scheme, host=host.host or "", port=host.port, path=target, encoded=True)
             way = self._proxies.way_to(host.scheme, host.host or "", host.explicit_port)
             response = await self._session.request(
                 request.method,

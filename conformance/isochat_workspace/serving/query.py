@@ -24,7 +24,7 @@ from isochat_workspace.models.model import Dialect, Model, Prompt
 from isochat_workspace.models.reply_source import Reply, ReplySource
 from isochat_workspace.serving.dials import slowed
 from isochat_workspace.serving.refusals import check_refusals
-from isochat_workspace.serving.request_fields import asks_for_stream, flag, read_object, wants_usage
+from isochat_workspace.serving.request_fields import asks_for_stream, flag, read_body, wants_usage
 from isochat_workspace.serving.routes import Route
 
 _READ: Mapping[Dialect, Callable[[Mapping[str, Any]], Prompt]] = {
@@ -60,7 +60,7 @@ async def _reply(
         return reply
     if not _is_spoken(endpoint, dialect, route):
         raise _api_not_spoken(endpoint, dialect, route, endpoint.speaks)
-    body = read_object(request.body)
+    body = read_body(request)
     check_refusals(dialect, endpoint, body)
     prompt = dataclasses.replace(_READ[dialect](body), endpoint=endpoint.name)
     if flag(body, "stream"):

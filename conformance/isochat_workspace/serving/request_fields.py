@@ -7,7 +7,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from isochat_workspace.http.http_reply import ServiceError
+from isochat_workspace.http.records import RecordedRequest
 from isochat_workspace.models.model import Tool
+
+
+def read_body(request: RecordedRequest) -> dict[str, Any]:
+    """The body of a request as a JSON object.
+
+    Raises ServiceError: 400 BAD_REQUEST if it is none, 415 if it is compressed. Whether the service takes a compressed
+    body no source says; none of its clients sends one.
+    """
+    coding = (request.header("content-encoding") or "identity").strip()
+    if coding.lower() not in ("identity", ""):
+        message = f"Content-Encoding {coding[:40]!r} is not taken here: send the body as it is, not compressed"
+        raise ServiceError(415, "UNSUPPORTED_MEDIA_TYPE", message)
+    return read_object(request.body)
 
 
 def read_object(raw: bytes) -> dict[str, Any]:

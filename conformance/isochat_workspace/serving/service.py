@@ -16,7 +16,7 @@ from isochat_workspace.serving.credentials import check_credentials
 from isochat_workspace.serving.gateway import GatewayState, check_gateway, unknown_path
 from isochat_workspace.serving.oidc import TokenIssuer
 from isochat_workspace.serving.query import answer_query
-from isochat_workspace.serving.request_fields import read_object
+from isochat_workspace.serving.request_fields import read_body
 from isochat_workspace.serving.responder import Responder
 from isochat_workspace.serving.routes import Route, find_route
 
@@ -89,7 +89,7 @@ class Service:
                 _check_permission(endpoint, "Query")
                 return await answer_query(endpoint, endpoint.invocations_dialect, route, request, request_id)
             case "chat" | "responses" | "open_responses" as named:
-                endpoint = self._endpoint_by_model(read_object(request.body).get("model"), route)
+                endpoint = self._endpoint_by_model(read_body(request).get("model"), route)
                 _check_permission(endpoint, "Query")
                 dialect: Dialect = "chat" if named == "chat" else "responses"
                 return await answer_query(endpoint, dialect, route, request, request_id)
