@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from isochat import plugins
 from isochat_conformance import fault_page
 from isochat_conformance.fault_bench import FaultOutcome, not_applicable
 from isochat_conformance.fault_page import BACKENDS, bare_clients, page
-from isochat_conformance.fault_table import load_faults
+from isochat_conformance.fault_table import load_faults, load_themes
 
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 
@@ -38,8 +39,8 @@ def test_a_row_that_does_not_hold_shows() -> None:
     run[one] = FaultOutcome(fault="refused", backend="rest", mode="async", findings=("it hangs",))
     (row,) = (line for line in page(run).splitlines() if line.startswith("| `refused`"))
 
-    assert row.split(" | ")[2].startswith("3 of 4<br>")
-    assert row.split(" | ")[3].startswith("4 of 4<br>")
+    assert row.split(" | ")[2].startswith("**held in 3 of 4 modes**<br>")
+    assert "held" not in "".join(row.split(" | ")[3:])
 
 
 def test_every_row_was_put_to_every_bare_client_that_speaks_its_api() -> None:
@@ -57,7 +58,21 @@ def test_a_table_is_a_table() -> None:
     for line in PAGE.read_text(encoding="utf-8").splitlines():
         if line.startswith("|"):
             widths.add(line.replace("\\|", "").count("|"))
-    assert widths == {len(BACKENDS) + 3, 5}
+    assert widths == {3, 4, 5, len(BACKENDS) + 2, len(BACKENDS) + 3}
+
+
+def test_every_link_leads_to_a_chapter() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    chapters = {title.lower().replace(" ", "-") for title in re.findall("^## (.*)$", text, re.MULTILINE)}
+
+    assert {theme.theme.replace("_", "-").replace(" ", "-") for theme in load_themes()} <= chapters
+    assert set(re.findall(r"\]\(#([^)]*)\)", text)) <= chapters
+
+
+def test_every_row_stands_under_its_outcome_once() -> None:
+    text = PAGE.read_text(encoding="utf-8").partition("| outcome | rows in |")[2].partition("\n\n")[0]
+
+    assert sum(map(int, re.findall(r"\) (\d+)", text))) == len(load_faults())
 
 
 def test_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
