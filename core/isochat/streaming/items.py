@@ -1,4 +1,4 @@
-"""How does one output item of a Responses stream grow: by its deltas, until the item itself comes?"""
+"""How does one output item of a Responses stream grow: by what its events say, until the item itself comes?"""
 
 from __future__ import annotations
 
@@ -6,6 +6,38 @@ from typing import Any
 
 CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 """Items that are tool calls, with the field that is written piece by piece."""
+PARTS = {
+    "output_text": ("content", "text"),
+    "refusal": ("content", "refusal"),
+    "summary_text": ("summary", "text"),
+    "reasoning_text": ("content", "text"),
+}
+"""Parts of an item that are text, by type: the item's list in which they stand, and their own field for the text."""
+
+
+class Piece:
+    """A text that is under way: a part of an item, or one of its own fields.
+
+    Attributes:
+        texts: What deltas have said.
+        beside: What else the part holds, e.g. ``annotations`` and ``logprobs``.
+    """
+
+    __slots__ = ("beside", "texts")
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.beside: dict[str, Any] = {}
+
+    def rest_of(self, whole: str) -> str:
+        """What of the ``whole`` text no delta has said; from here on it is the text."""
+        said = "".join(self.texts)
+        self.texts = [whole]
+        return whole[len(said) :] if whole.startswith(said) else ""
+
+    def append(self, name: str, values: list[Any]) -> None:
+        """Put ``values`` behind those of its list ``name``."""
+        self.beside[name] = [*(self.beside.get(name) or ()), *values]
 
 
 class Item:
@@ -19,52 +51,55 @@ class Item:
         done: Whether ``fields`` is the whole item.
     """
 
-    __slots__ = ("_told", "call", "done", "fields", "ids", "named", "place", "texts")
+    __slots__ = ("_pieces", "_told", "call", "done", "fields", "ids", "named", "place")
 
     def __init__(self, kind: str, place: int | None) -> None:
         self.fields: dict[str, Any] = {"type": kind}
         self.place = place
         self.ids: set[str] = set()
-        self.texts: dict[tuple[int, str], list[str]] = {}  # by position and the field of the item
+        self._pieces: dict[tuple[int, str], Piece] = {}
         self._told: dict[str, str] = {}
         self.call: int | None = None
         self.named = False
         self.done = False
 
-    def add(self, field: str, position: int, text: str) -> None:
-        """Take a delta."""
-        self.texts.setdefault((position, field), []).append(text)
+    def piece(self, name: str, position: int) -> Piece:
+        """The part of type ``name`` at ``position``, or the field of that name; of parts that are no text, any."""
+        key = (position, name)
+        found = self._pieces.get(key)
+        if found is None:
+            found = self._pieces[key] = Piece()
+        return found
 
-    def said(self, field: str) -> str:
-        """What the deltas of ``field`` have said."""
-        return "".join(text for (_, name), texts in sorted(self.texts.items()) if name == field for text in texts)
+    def said(self, name: str) -> str:
+        """What has been said in the pieces of ``name``, in their order."""
+        return "".join(text for (_, its), piece in self._in_order() if its == name for text in piece.texts)
 
-    def untold(self, field: str, whole: str) -> str:
-        """What of the ``whole`` text of ``field`` no chunk has brought yet, once; nothing where what was said differs,
+    def untold(self, name: str, whole: str) -> str:
+        """What of the ``whole`` text of ``name`` no chunk has brought yet, once; nothing where what was said differs,
         as that cannot be taken back.
         """
-        told = self._told[field] if field in self._told else self.said(field)
+        told = self._told[name] if name in self._told else self.said(name)
         if not whole.startswith(told):
             return ""
-        self._told[field] = whole
+        self._told[name] = whole
         return whole[len(told) :]
 
     def value(self) -> dict[str, Any]:
         """The item as far as it is known."""
         if self.done:
             return self.fields
-        kind = self.fields["type"]
-        if kind in CALLS:
-            return {**self.fields, CALLS[kind]: self.said(CALLS[kind])}
-        built: dict[str, list[Any]] = {}
-        for (_, name), texts in sorted(self.texts.items()):
-            text = "".join(texts)
-            match name:
-                case "text":
-                    built.setdefault("content", []).append({"type": "output_text", "text": text})
-                case "refusal":
-                    built.setdefault("content", []).append({"type": "refusal", "refusal": text})
-                case "summary" | "content":
-                    word = "summary_text" if name == "summary" else "reasoning_text"
-                    built.setdefault(name, []).append({"type": word, "text": text})
+        built: dict[str, Any] = {}
+        for (_, name), piece in self._in_order():
+            text = "".join(piece.texts)
+            if name in CALLS.values() or name == "code":
+                built[name] = text
+            elif name in PARTS:
+                parts, field = PARTS[name]
+                built.setdefault(parts, []).append({**piece.beside, "type": name, field: text})
+            else:
+                built.setdefault("content", []).append(piece.beside)
         return {**self.fields, **built}
+
+    def _in_order(self) -> list[tuple[tuple[int, str], Piece]]:
+        return sorted(self._pieces.items(), key=lambda entry: entry[0][0])

@@ -10,25 +10,17 @@ from __future__ import annotations
 from typing import Any
 
 from isochat.errors import BadResponseError
-from isochat.results import ChatResult, FinishReason, Function, Meta, Usage
-from isochat.streaming.chunks import NOTHING_SAID, ChatChunk, Said, ToolCallChunk
-from isochat.streaming.items import CALLS, Item
+from isochat.results import ChatResult, FinishReason, Meta, Usage
+from isochat.streaming.chunks import NOTHING_SAID, ChatChunk, Said
+from isochat.streaming.item_events import DELTAS, ItemEvents
+from isochat.streaming.items import CALLS
 from isochat.streaming.turns import Turns
 from isochat.wire_format.content import arguments_text, reasoning_fields, reasoning_of
 from isochat.wire_format.responses import read_response
 from isochat.wire_format.usage import merged_usage, next_usage, read_usage
 
 _ENDS = frozenset({"response.completed", "response.incomplete"})
-# Deltas, with the field of their item in which they belong.
-_TEXTS = {"response.output_text.delta": "text", "response.refusal.delta": "refusal"}
-_REASONING = {
-    "response.reasoning_summary_text.delta": ("summary", "summary_index"),
-    "response.reasoning_text.delta": ("content", "content_index"),
-}
-_ARGUMENTS = {
-    "response.function_call_arguments.delta": "function_call",
-    "response.custom_tool_call_input.delta": "custom_tool_call",
-}
+_PARTS = {"summary": "summary_text", "content": "reasoning_text"}  # of reasoning
 _RESPONSE = frozenset({"id", "object", "created_at", "model", "output", "usage"})
 _KNOWN = frozenset(
     {
@@ -52,7 +44,7 @@ class ResponsesFold:
         self._response: dict[str, Any] = {}
         self.usage: dict[str, Any] | None = None
         self._turns = Turns()
-        self._calls = 0
+        self._events = ItemEvents(self._turns)
         self._ended = False
         self._framed = False
         self._tools_answered = False
@@ -88,8 +80,9 @@ class ResponsesFold:
         text, reasoning, calls = NOTHING_SAID
         reason: FinishReason | None = None
         usage: Usage | None = None
-        if kind in _TEXTS or kind in _REASONING or kind in _ARGUMENTS:
-            text, reasoning, calls = self._take_delta(kind, data)
+        if kind in DELTAS:
+            self._ended = self._ended and not isinstance(data.get("delta"), str)
+            text, reasoning, calls = self._events.take_delta(kind, data)
         elif kind in ("response.output_item.added", "response.output_item.done"):
             if isinstance(data.get("item"), dict):
                 text, reasoning, calls = self._take_item(data["item"], data, kind.endswith("done"))
@@ -99,7 +92,9 @@ class ResponsesFold:
                 self._ended = True
                 usage = read_usage(data["response"].get("usage"))
                 reason = self._finish_reason()
-        elif kind and not kind.startswith("response."):
+        elif kind.startswith("response."):
+            text, reasoning, calls = self._events.take(kind, data)
+        elif kind:
             # An item of its own, without an event around it.
             text, reasoning, calls = self._take_item(data, {}, True)
         if isinstance(data.get("usage"), dict):
@@ -132,22 +127,6 @@ class ResponsesFold:
 
     # -- one event --------------------------------------------------------------------------------------------
 
-    def _take_delta(self, kind: str, data: dict[str, Any]) -> Said:
-        delta = data.get("delta")
-        if not isinstance(delta, str):
-            return NOTHING_SAID
-        self._ended = False
-        if kind in _TEXTS:
-            self._turns.growing(data, "message").add(_TEXTS[kind], _whole(data.get("content_index")), delta)
-            return (delta if kind == "response.output_text.delta" else ""), None, ()
-        if kind in _REASONING:
-            field, position = _REASONING[kind]
-            self._turns.growing(data, "reasoning").add(field, _whole(data.get(position)), delta)
-            return "", delta, ()
-        item = self._turns.growing(data, _ARGUMENTS[kind])
-        item.add(CALLS[_ARGUMENTS[kind]], 0, delta)
-        return "", None, (self._call_chunk(item, None, delta),)
-
     def _take_item(self, item: dict[str, Any], event: dict[str, Any], done: bool) -> Said:
         """An item begins or is whole; gives what its deltas had not said yet."""
         kind = str(item.get("type") or "unknown")
@@ -158,17 +137,17 @@ class ResponsesFold:
         if kind in CALLS:
             written = arguments_text(item.get(CALLS[kind]))
             if not done:  # pieces of the arguments follow; what stands here already is the first of them
-                slot.add(CALLS[kind], 0, written)
+                slot.piece(CALLS[kind], 0).texts.append(written)
                 more = written
             else:
                 more = slot.untold(CALLS[kind], written)
             if not slot.named or more:
-                calls = (self._call_chunk(slot, item, more),)
+                calls = (self._events.call_chunk(slot, item, more),)
         elif done and kind == "message":
-            text = slot.untold("text", _message_text(item))
+            text = slot.untold("output_text", _message_text(item))
         elif done and kind == "reasoning":
             told = {name: reasoning_of({name: item.get(name)}) or "" for name in reasoning_fields(item)}
-            reasoning = "".join(slot.untold(name, text) for name, text in told.items()) or None
+            reasoning = "".join(slot.untold(_PARTS.get(name, name), text) for name, text in told.items()) or None
         slot.fields = {**item, "type": kind}
         slot.done = done
         return text, reasoning, calls
@@ -199,18 +178,6 @@ class ResponsesFold:
                     calls = (*calls, *more[2])
         return text, reasoning, calls
 
-    def _call_chunk(self, item: Item, whole: dict[str, Any] | None, text: str) -> ToolCallChunk:
-        """A piece of a call; the first that knows the ``whole`` item brings its id and name."""
-        if item.call is None:
-            item.call = self._calls
-            self._calls += 1
-        its_id, name = None, ""
-        if whole is not None and not item.named and isinstance(whole.get("name"), str):
-            item.named = True
-            its_id, name = whole.get("call_id") or whole.get("id"), whole["name"]
-            its_id = its_id if isinstance(its_id, str) else None
-        return ToolCallChunk(index=item.call, id=its_id, function=Function(name, text))
-
 
 def _message_text(item: dict[str, Any]) -> str:
     blocks = item.get("content")
@@ -218,7 +185,3 @@ def _message_text(item: dict[str, Any]) -> str:
         return blocks
     texts = [block.get("text") for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
     return "".join(text for text in texts if isinstance(text, str))
-
-
-def _whole(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0

@@ -56,6 +56,19 @@ class Turns:
         self._growing = (named, item)
         return item
 
+    def mentioned(self, event: dict[str, Any], kind: str, *, new: bool = True) -> Item | None:
+        """The item under way of which ``event`` says more than a delta does; ``None`` where it is whole already.
+
+        Args:
+            new: Begin one where the event names a place that is free, or there is none of its kind.
+        """
+        found = self._seek(event, kind)
+        if found is None and new:
+            placed = isinstance(event.get("output_index"), int)
+            if placed or not any(item.fields["type"] == kind for item in self.last):
+                found = self._find(event, kind)
+        return None if found is None or found.done else found
+
     def told(self, item: dict[str, Any], event: dict[str, Any], kind: str, done: bool) -> Item:
         """The item that begins with ``item`` or, where it is ``done``, is whole with it.
 
@@ -72,6 +85,17 @@ class Turns:
         return found
 
     def _find(self, event: dict[str, Any], kind: str, new: bool = False) -> Item:
+        found = self._seek(event, kind, new)
+        if found is None:
+            place = event.get("output_index")
+            found = Item(kind, place if isinstance(place, int) else None)
+            self.last.append(found)
+        its_id = event.get("item_id")
+        if isinstance(its_id, str):
+            found.ids.add(its_id)
+        return found
+
+    def _seek(self, event: dict[str, Any], kind: str, new: bool = False) -> Item | None:
         turn = [item for item in self.last if item.fields["type"] == kind]
         place, its_id = event.get("output_index"), event.get("item_id")
         found = None
@@ -84,11 +108,6 @@ class Turns:
             found = next((item for item in reversed(turn) if not item.done), None)
             if found is not None and isinstance(its_id, str) and found.ids and its_id not in found.ids:
                 found = None
-        if found is None:
-            found = Item(kind, place if isinstance(place, int) else None)
-            self.last.append(found)
-        if isinstance(its_id, str):
-            found.ids.add(its_id)
         return found
 
 
