@@ -12,13 +12,13 @@ from isochat.attempt import Opened
 from isochat.errors import AuthenticationError, BadRequestError, ChatError, located
 from isochat.observing import log_attempt
 from isochat.output_types import Parsing
-from isochat.policy import RetryPolicy
 from isochat.request import Options, Request
 from isochat.results import ChatResult, Meta
 from isochat.streaming.reading import StreamReading
 from isochat.transport.deadline import Clock, Deadline
 
 if TYPE_CHECKING:
+    from isochat.carrier import Carrier
     from isochat.transport.exchange import Exchange
 
 X = TypeVar("X", bound="Exchange")
@@ -32,27 +32,16 @@ class Call:
     """One call under way.
 
     Attributes:
+        carrier: Who carries it now, over its ``connections``.
         request: What is asked; without ``stream_options`` once the endpoint has refused them.
         attempts: Requests sent so far.
         wire: Where the attempt under way is sent, once it is.
         credentials: The headers that authenticate it.
-
-    Args:
-        refused: Is filled with the fields that the endpoint turns out not to know.
     """
 
-    def __init__(
-        self,
-        backend: str,
-        route: str,
-        request: Request,
-        options: Options,
-        policy: RetryPolicy,
-        clock: Clock,
-        refused: set[str],
-    ) -> None:
-        self.backend = backend
-        self.route = route
+    def __init__(self, carrier: Carrier, request: Request, options: Options, clock: Clock) -> None:
+        self.carrier = carrier
+        self.connections = carrier.connections
         self.request = request
         self.options = options
         self.deadline = Deadline(options.deadline, clock)
@@ -60,10 +49,8 @@ class Call:
         self.attempts = 0
         self.wire: Exchange | None = None
         self.credentials: Mapping[str, str] = {}
-        self._refused = refused
-        self._policy = policy
         self._logged_in_again = False
-        policy.budget.earn()
+        carrier.policy.budget.earn()
         self._tries = 0  # a login that fails is a try without a request
 
     def begin_try(self) -> Deadline:
@@ -83,7 +70,7 @@ class Call:
         self.settle(error)
         if self._left_out_stream_options(error):
             return 0.0
-        return self._policy.pause(error, self._tries, self.options.max_retries, self.deadline)
+        return self.carrier.policy.pause(error, self._tries, self.options.max_retries, self.deadline)
 
     def may_log_in_again(self, error: ChatError) -> bool:
         """Whether ``error`` says that the login has run out, and this call has not renewed it yet."""
@@ -96,7 +83,7 @@ class Call:
         """Say in ``error`` where and when it happened."""
         return located(
             error,
-            backend=self.backend,
+            backend=self.carrier.name,
             endpoint=self.request.endpoint,
             attempts=self.attempts,
             elapsed=self.deadline.elapsed(),
@@ -105,9 +92,9 @@ class Call:
     def meta(self, **facts: Any) -> Meta:
         """What is known of the call, and ``facts`` of its reply."""
         return Meta(
-            backend=self.backend,
+            backend=self.carrier.name,
             endpoint=self.request.endpoint,
-            route=self.route,
+            route=self.carrier.route,
             elapsed=self.deadline.elapsed(),
             attempts=self.attempts,
             warnings=self.request.warnings,
@@ -119,7 +106,7 @@ class Call:
         """An attempt has ended: well, or in ``error``."""
         if error is not None:
             self.locate(error)
-        log_attempt(self.wire, self.backend, self.attempts, error)
+        log_attempt(self.wire, self.carrier.name, self.attempts, error)
 
     def settled(self, result: ChatResult) -> ChatResult:
         """The call has ended in ``result``."""
@@ -160,7 +147,7 @@ class Call:
             return False
         self._tries -= 1  # it was refused unread: no retry is spent on it
         self.request = without_stream_options(self.request)
-        self._refused.add(STREAM_OPTIONS)
+        self.carrier.refused.add(STREAM_OPTIONS)
         return True
 
 

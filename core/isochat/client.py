@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, Unpack, overload
 
-import msgspec
-
 from isochat import calling, plugins
 from isochat.backend import Backend, Capabilities
-from isochat.call import STREAM_OPTIONS, Call, with_usage, without_stream_options
-from isochat.config.settings import BY_NAME, Settings, resolve
-from isochat.connections import Connections
-from isochat.errors import ConfigurationError, InvalidInputError, UnsupportedParameterError
+from isochat.call import Call
+from isochat.carrier import Carrier
+from isochat.config.settings import resolve
+from isochat.errors import ConfigurationError, InvalidInputError
 from isochat.foreign_code import check_class
 from isochat.messages import Messages
-from isochat.parameters import UNSET, ChatParams
-from isochat.policy import RetryBudget, RetryPolicy
+from isochat.parameters import ChatParams
+from isochat.policy import RetryBudget
 from isochat.redaction import hidden, hidden_login, hidden_values, without_locals
-from isochat.request import Api, Options, build, call_options
 from isochat.results import ChatResult
-from isochat.routes import check_route, choose_route
 from isochat.streaming.streams import AsyncChatStream, ChatStream
-from isochat.text_safety import check_endpoint, check_headers
 from isochat.transport.deadline import Clock, SystemClock
 from isochat.wire_format.json_text import type_name
 
@@ -114,45 +107,27 @@ class Client:
             "allow_insecure": allow_insecure, "product": product,
         }  # fmt: skip
         settings = resolve(arguments, target=target, config_file=config_file, options=backend_options)
-        self._settings: Settings = settings
         if isinstance(backend, type) and issubclass(backend, Backend):
-            self._backend_class = check_class(backend, f"the backend class {backend.__qualname__}")
+            backend_class = check_class(backend, f"the backend class {backend.__qualname__}")
         elif backend is None or isinstance(backend, str):
-            self._backend_class = plugins.load_backend(settings["backend"] or _DEFAULT_BACKEND)
+            backend_class = plugins.load_backend(settings["backend"] or _DEFAULT_BACKEND)
         else:
             raise ConfigurationError(
                 f"backend is {backend!r:.80}; expected a name or a Backend class", remedy="See isochat.backends()"
             )
-        if settings["product"] is not None:
-            check_headers({"User-Agent": settings["product"]}, "product")
-        if settings["endpoint"] is not None:
-            check_endpoint(settings["endpoint"])
-        _check_options(self._backend_class, settings.options)
-        self._capabilities = _installed(self._backend_class.capabilities)
-        self._served_model: str | None = settings.options.get("served_model")
-        if self._served_model is not None:
-            check_endpoint(self._served_model, "served_model")
-        self._api: Api = settings.options.get("api") or self.capabilities.api
-        if self._api not in ("chat-completions", "responses"):
-            raise ConfigurationError(f"api is {self._api!r}", remedy="It may be chat-completions or responses")
-        self._route = choose_route(settings["route"], settings["endpoint"])
-        check_route(self._route, self.capabilities.routes, self._backend_class.name, self._served_model)
-        self._options = Options(settings["timeout"], settings["deadline"], settings["max_retries"])
         if retry_budget is not None and not isinstance(retry_budget, RetryBudget):
             raise ConfigurationError(
                 f"retry_budget is {retry_budget!r:.80}",
                 remedy="Pass an isochat.RetryBudget, to share it, or leave it out",
             )
-        self._policy = RetryPolicy(settings["retry_after_execution"], retry_budget or RetryBudget())
         self._clock: Clock = SystemClock()
         self._closed = False
-        self._refused: set[str] = set()  # fields that the endpoint does not know
-        self._connections = Connections(settings, self._backend_class, self._route)
+        self._carrier = Carrier(settings, backend_class, retry_budget or RetryBudget())
 
     @property
     def capabilities(self) -> Capabilities:
         """What this client's backend can do here: natively asynchronous ones need the extra ``async``."""
-        return self._capabilities
+        return self._carrier.capabilities
 
     @property
     def backend(self) -> Backend:
@@ -161,7 +136,7 @@ class Client:
         Raises:
             ConfigurationError: the workspace is not known before the first call.
         """
-        return self._connections.backend
+        return self._carrier.connections.backend
 
     @overload
     def chat(
@@ -188,11 +163,9 @@ class Client:
             InvalidInputError: the request is refused before anything is sent.
             ChatError: one of the tree in :mod:`isochat.errors`; it says whether the model may have run.
         """
-        call = self._begin(messages, stream, dict(params))
+        call = self._begin(messages, stream, params)
         try:
-            if not stream:
-                return calling.complete(call, self._connections)
-            return calling.stream(call, self._connections)
+            return calling.stream(call) if stream else calling.complete(call)
         except BaseException as error:
             without_locals(error)
             raise
@@ -218,12 +191,9 @@ class Client:
         One client object serves several loops, and threads beside them. A cancelled call closes its connection, and
         the cancellation passes as it is.
         """
-        call = self._begin(messages, stream, dict(params))
-        native = self.capabilities.asynchronous == "native"
+        call = self._begin(messages, stream, params)
         try:
-            if not stream:
-                return await calling.acomplete(call, self._connections, native=native)
-            return await calling.astream(call, self._connections, native=native)
+            return await (calling.astream(call) if stream else calling.acomplete(call))
         except BaseException as error:
             without_locals(error)
             raise
@@ -231,12 +201,12 @@ class Client:
     def close(self) -> None:
         """Give the connections back. A closed client refuses further calls."""
         self._closed = True
-        self._connections.close()
+        self._carrier.connections.close()
 
     async def aclose(self) -> None:
         """As :meth:`close`, and wait until the connections of the running event loop are closed."""
         self._closed = True
-        await self._connections.aclose()
+        await self._carrier.connections.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -251,83 +221,20 @@ class Client:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"Client({self._backend_class.name!r}, endpoint={self._settings['endpoint']!r})"
+        return f"Client({self._carrier.name!r}, endpoint={self._carrier.endpoint!r})"
 
     def __reduce__(self) -> Any:
         raise ConfigurationError(
             "a Client holds connections and credentials and does not pickle", remedy="Make one in each process"
         )
 
-    def _begin(self, messages: Messages, stream: bool, given: dict[str, Any]) -> Call:
+    def _begin(self, messages: Messages, stream: bool, params: Mapping[str, Any]) -> Call:
         if self._closed:
             raise ConfigurationError("this client is closed", remedy="Make a new one")
         if not isinstance(stream, bool):
             raise InvalidInputError(f"stream is {type_name(stream)}; expected a boolean")
-        if stream and not self.capabilities.streaming:
-            raise UnsupportedParameterError(
-                f"the backend {self._backend_class.name!r} does not stream", remedy="Leave stream=True out"
-            )
-        options = call_options(given, self._call_defaults())
-        usage_unwanted = given.get("stream_options") is UNSET
-        request = build(
-            self._endpoint(),
-            self._api,
-            messages,
-            given,
-            self._target_params(),
-            self._settings["on_unsupported"],
-            self._served_model,
-        )
-        if stream and STREAM_OPTIONS in self._refused:
-            request = without_stream_options(request)
-        elif stream and not usage_unwanted:
-            request = with_usage(request)
-        return Call(self._backend_class.name, self._route, request, options, self._policy, self._clock, self._refused)
-
-    def _endpoint(self) -> str:
-        endpoint: str | None = self._settings["endpoint"]
-        if endpoint is None:
-            raise ConfigurationError(
-                "no endpoint is named", remedy="Pass endpoint=, set ISOCHAT_ENDPOINT, or name one in the target"
-            )
-        return endpoint
-
-    def _target_params(self) -> Mapping[str, Any]:
-        return {name: value for name, value in self._settings.params.items() if name not in _CALL_OPTION_NAMES}
-
-    def _call_defaults(self) -> Options:
-        given = {name: value for name, value in self._settings.params.items() if name in _CALL_OPTION_NAMES}
-        return call_options(given, self._options) if given else self._options
-
-
-_CALL_OPTION_NAMES = ("timeout", "deadline", "max_retries")
-
-
-def _installed(capabilities: Capabilities) -> Capabilities:
-    if capabilities.asynchronous != "native":
-        return capabilities
-    try:
-        found = importlib.util.find_spec("aiohttp") is not None
-    except ImportError:  # of a finder that keeps it out
-        found = False
-    return capabilities if found else msgspec.structs.replace(capabilities, asynchronous="threads")
-
-
-def _check_options(backend: type[Backend], options: Mapping[str, Any]) -> None:
-    unknown = sorted(options.keys() - backend.options)
-    if unknown:
-        close = difflib.get_close_matches(unknown[0], [*BY_NAME, *backend.options], n=1)
-        raise ConfigurationError(
-            f"unknown argument {unknown[0]!r} for a client with the backend {backend.name!r}",
-            remedy=_option_remedy(unknown[0], close),
-        )
-
-
-def _option_remedy(name: str, close: Sequence[str]) -> str:
-    takers = plugins.backends_with_option(name)
-    if takers:
-        return f"Leave {name} out, or use a backend that takes it: {', '.join(takers)}"
-    return f"Did you mean {close[0]!r}?" if close else "See help(isochat.Client)"
+        request, options = self._carrier.prepare(messages, stream, params)
+        return Call(self._carrier, request, options, self._clock)
 
 
 def _refuse_not_built(arguments: Mapping[str, Any]) -> None:

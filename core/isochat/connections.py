@@ -29,13 +29,18 @@ if TYPE_CHECKING:
 
 
 class Connections:
-    """What one client object holds.
+    """What one backend of a client holds.
+
+    Args:
+        credentials: The login to share; by default the settings say which.
 
     Raises:
         ConfigurationError: no credentials are found, or the backend cannot be made of them.
     """
 
-    def __init__(self, settings: Settings, backend: type[Backend], route: str) -> None:
+    def __init__(
+        self, settings: Settings, backend: type[Backend], route: str, credentials: Credentials | None = None
+    ) -> None:
         self._settings = settings
         self._backend_class = backend
         self._route = route
@@ -44,7 +49,7 @@ class Connections:
         self._pools: Pools | None = None
         self._async_pools: AsyncPools | None = None
         self._workers: tuple[Workers, Workers] | None = None
-        self.credentials: Credentials = find_credentials(settings)
+        self.credentials: Credentials = credentials or find_credentials(settings)
         self._backend: Backend | None = None
         if not isinstance(self.credentials, UnifiedConfig):
             self._backend = self._make_backend()

@@ -95,8 +95,8 @@ def test_repr_of_what_holds_the_token(workspace: Workspace, make_client: Any) ->
     client = make_client("rest", workspace)
     with recording() as wires:
         client.chat("Hi")
-    held = client._connections
-    holders = [wires[0], held.credentials, client._settings, held._pools, wires[0].redactor]
+    held = client._carrier.connections
+    holders = [wires[0], held.credentials, client._carrier._settings, held._pools, wires[0].redactor]
 
     assert [workspace.token in repr(holder) for holder in holders] == [False] * 5
 
