@@ -3,6 +3,8 @@
 import doctest
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -38,6 +40,17 @@ def test_two_commands_and_each_is_one_line():
     commands = blocks("sh")
 
     assert [command.count("\n") for command in commands] == [1, 1]
+
+
+def test_the_comparison_prints_what_the_readme_shows(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    asked = ["compare", "--local", "--model", "scripted", "What is a mixture of experts model?"]
+    told = subprocess.run([sys.executable, "-m", "isochat", *asked], capture_output=True, text=True, check=True)
+    printed = told.stdout.splitlines()
+
+    (shown,) = blocks("text")
+
+    assert [line for line in shown.splitlines() if not any(real.startswith(line) for real in printed)] == []
 
 
 def test_the_table_of_backends_is_the_registry():

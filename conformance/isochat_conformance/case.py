@@ -82,7 +82,8 @@ class Case(CaseData, frozen=True, kw_only=True):
     Attributes:
         id: Its name, also that of the serving endpoint it is asked of.
         doc: What it proves, and what to mend where it fails.
-        source: Where its shapes come from.
+        source: Where its shapes come from. The ones that were seen on the wire are numbered: ``payload fact 16`` in a
+            comment or docstring means the shape of the cases whose source says so.
         carried_by: The APIs that can express it. On any other the request must be refused before it is sent.
         served_on: The paths on which this kind of endpoint answers; left out, all that speak an API of ``carried_by``.
             Any other path may have the words for the request and still reach no such endpoint: nothing can be asserted

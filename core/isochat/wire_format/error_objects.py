@@ -113,7 +113,7 @@ def _is_finding(value: Any) -> bool:
 
 
 def _flagged(account: Any) -> str | None:
-    """Why a guardrail was triggered and what it took offence at, in its account of itself (surface section 4)."""
+    """Why a guardrail was triggered and what it took offence at, in its account of itself."""
     if not isinstance(account, Mapping):
         return None
     words: list[str] = []
