@@ -131,6 +131,24 @@ def test_without_its_extra_the_script_names_the_install_line():
     assert "pip install 'isochat[cli]'" in ran.stderr
 
 
+def test_ctrl_c_while_modules_load_ends_quietly():
+    """At each module that the command line loads before it runs a command."""
+    code = """
+import importlib.abc, os, signal, sys
+from isochat.cli import main
+class Interrupting(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+main()
+"""
+    for module in ("click", "rich", "isochat.cli.group", "isochat.cli.displays", "rich.table"):
+        ran = subprocess.run([sys.executable, "-c", code, module], capture_output=True, text=True, check=False)
+
+        assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", ""), module
+
+
 def test_a_reader_that_leaves_is_no_failure(workspace):
     command = f"{sys.executable} -m isochat --help | true"
 

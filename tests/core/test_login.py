@@ -150,6 +150,21 @@ def test_a_token_that_stays_refused_is_an_error_after_one_login(logged_in: Any, 
     assert "oauth-token" not in str(raised.value)
 
 
+def test_a_login_that_does_not_end_is_told_with_its_host(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve(lambda connection, server: server.over.wait(30))
+    for name, value in {"HOST": server.url, "CLIENT_ID": "me", "CLIENT_SECRET": "dose-secret"}.items():
+        monkeypatch.setenv(f"DATABRICKS_{name}", value)
+    with (
+        isochat.Client("rest", endpoint="any", deadline=0.5) as client,
+        pytest.raises(isochat.ChatTimeoutError) as raised,
+    ):
+        client.chat("Hi")
+
+    assert raised.value.phase == "auth"
+    assert f"login to {server.url} did not end within 0.5 s" in str(raised.value)
+    assert "Check the host's name" in str(raised.value)
+
+
 def test_a_token_of_the_callers_own_is_not_renewed(issuer: Issuer) -> None:
     with (
         isochat.Client("rest", host=issuer.url, token="mine", endpoint="any") as client,

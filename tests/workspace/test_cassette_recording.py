@@ -17,6 +17,7 @@ from urllib.parse import quote
 import pytest
 import urllib3
 
+from isochat.errors import ConfigurationError
 from isochat_conformance.fault_tls import Authority
 from isochat_workspace import Endpoint, Proxy, Replay, StreamReply, Workspace
 
@@ -135,6 +136,21 @@ def test_what_is_recorded_can_be_read(method: str, target: str, kept: str, tmp_p
     with replayer(cassette) as workspace:
         assert exchange(workspace, ask(b"", method, target)) == live
         assert exchange(workspace, ask(b"", method, kept)) == live
+
+
+def test_an_upstream_whose_login_does_not_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+    monkeypatch.setattr("isochat_workspace.recording.upstream.LOGIN_S", 0.5)
+    monkeypatch.setenv("DATABRICKS_CLIENT_ID", "me")
+    monkeypatch.setenv("DATABRICKS_CLIENT_SECRET", SECRET)
+    with raw_upstream(lambda _: over.wait(30) and iter(())) as upstream:
+        monkeypatch.setenv("DATABRICKS_HOST", upstream.url)
+        with pytest.raises(ConfigurationError) as caught, Workspace(model=Proxy(upstream.url)):
+            pass
+        over.set()
+    told = f"{caught.value.message}. {caught.value.remedy}"
+    assert f"no login to the upstream workspace: the Databricks SDK's login to {upstream.url} did not end" in told
+    assert "Check the host's name and that it can be reached, or give --upstream-token" in told
 
 
 def test_a_target_that_is_no_path_stays_here(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import yarl
 from multidict import CIMultiDict
 
 from isochat.config.credentials import Credentials
-from isochat.errors import ChatError, ConfigurationError
+from isochat.errors import ChatError, ChatTimeoutError, ConfigurationError
 from isochat.redaction import Redactor
 from isochat.text_safety import check_host
 from isochat.transport.deadline import Deadline, SystemClock
@@ -119,8 +119,10 @@ class Upstream:
         try:
             await self._authenticate()
         except ChatError as error:
-            reason = error.message.rstrip(".")
-            raise ConfigurationError(f"no login to the upstream workspace: {reason}", remedy=_REMEDY) from None
+            reason, remedy = error.message.rstrip("."), _REMEDY
+            if isinstance(error, ChatTimeoutError):
+                remedy = f"Check the host's name and that it can be reached, or {_REMEDY[:1].lower()}{_REMEDY[1:]}"
+            raise ConfigurationError(f"no login to the upstream workspace: {reason}", remedy=remedy) from None
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self._tls, force_close=True, limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -16,16 +16,24 @@ import os
 import shutil
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from isochat.config.settings import ARGUMENT, DEFAULT, ENVIRONMENT, FILE, Settings, Source
-from isochat.errors import AuthenticationError, BackendNotInstalledError, ChatError, ConfigurationError
+from isochat.errors import (
+    AuthenticationError,
+    BackendNotInstalledError,
+    ChatError,
+    ChatTimeoutError,
+    ConfigurationError,
+)
 from isochat.redaction import Environment, Redactor, Secret, hidden, hidden_login, hidden_values
 from isochat.text_safety import check_host, check_token
 from isochat.transport.deadline import Deadline
+
+T = TypeVar("T")
 
 
 class Credentials(ABC):
@@ -96,6 +104,7 @@ class UnifiedConfig(Credentials):
         environment: Whether the SDK may take ``DATABRICKS_*`` and its like into account. Not with a profile, whose
             secrets it would send to the environment's host, nor with a host that the environment does not name.
         config_file: The file that holds the profiles, if it is not ``~/.databrickscfg``.
+        likely_host: What the SDK will find, as far as anybody can tell; for the words of an error.
     """
 
     def __init__(
@@ -106,6 +115,7 @@ class UnifiedConfig(Credentials):
         *,
         environment: bool = True,
         config_file: str | None = None,
+        likely_host: str | None = None,
     ) -> None:
         try:
             from databricks.sdk.core import Config
@@ -123,6 +133,7 @@ class UnifiedConfig(Credentials):
         self._config: Any = None
         self._current: Mapping[str, str] = {}
         self._host = host
+        self._likely_host = likely_host
 
     @property
     def host(self) -> str:
@@ -166,7 +177,7 @@ class UnifiedConfig(Credentials):
 
     def _connect(self, deadline: Deadline) -> None:
         try:
-            config = deadline.run(lambda: self._make(**self._options), "auth")
+            config = self._run(lambda: self._make(**self._options), deadline)
         except ChatError:
             raise
         except Exception as error:
@@ -183,6 +194,21 @@ class UnifiedConfig(Credentials):
         self._config, self._host = config, host
         self.workspace_id = getattr(config, "workspace_id", None) or None
 
+    def _run(self, work: Callable[[], T], deadline: Deadline) -> T:
+        """Do a part of the login, which knows no clock; who waits in vain is told for whom."""
+        try:
+            return deadline.run(work, "auth")
+        except ChatTimeoutError as error:
+            profile = self._options.get("profile")
+            where = (
+                self._host or self._likely_host or (f"the host of profile {profile!r}" if profile else "a workspace")
+            )
+            raise ChatTimeoutError(
+                f"the Databricks SDK's login to {where} did not end within {deadline.seconds:g} s (phase 'auth')",
+                phase="auth",
+                remedy="Check the host's name and that it can be reached, or pass token= and no login is needed",
+            ) from error
+
     def headers(self, deadline: Deadline) -> Mapping[str, str]:
         self.connect(deadline)
         config = self._config
@@ -194,7 +220,7 @@ class UnifiedConfig(Credentials):
     def _authenticate(self, deadline: Deadline) -> Mapping[str, str]:
         try:
             # All headers: Azure adds two of its own beside Authorization.
-            headers: Mapping[str, str] = deadline.run(lambda: hidden_values(self._config.authenticate()), "auth")
+            headers: Mapping[str, str] = self._run(lambda: hidden_values(self._config.authenticate()), deadline)
         except ChatError:
             raise
         except Exception as error:
@@ -247,7 +273,7 @@ def find_credentials(settings: Settings, environ: Mapping[str, str] | None = Non
                 f"there are no credentials for {host}" if host else "there are no host and no credentials",
                 remedy="Pass host= and token=, set DATABRICKS_HOST and DATABRICKS_TOKEN, or name a profile=",
             )
-        return UnifiedConfig(None, host, insecure, environment=environment)
+        return UnifiedConfig(None, host, insecure, environment=environment, likely_host=own if environment else None)
     token = check_token(token)
     if host is None:
         if own is None:
