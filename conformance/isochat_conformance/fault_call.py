@@ -30,11 +30,11 @@ class SkippingClock:
         """Seconds, those slept included."""
         return time.monotonic() + self.skipped
 
-    def sleep(self, seconds: float, /) -> None:
+    def sleep(self, seconds: float, woken: Any, /) -> None:
         """Let ``seconds`` have passed."""
         self.skipped += seconds
 
-    async def asleep(self, seconds: float, /) -> None:
+    async def asleep(self, seconds: float, woken: Any, /) -> None:
         """As :meth:`sleep`, on an event loop."""
         self.skipped += seconds
         await asyncio.sleep(0)

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from isochat.attempt import Opened
-from isochat.errors import AuthenticationError, BadRequestError, ChatError, located
+from isochat.closing import Closing, apause, pause
+from isochat.errors import (
+    AuthenticationError,
+    BadRequestError,
+    ChatError,
+    ConfigurationError,
+    ConnectionLostError,
+    located,
+)
 from isochat.observing import log_attempt
 from isochat.output_types import Parsing
 from isochat.request import Options, Request
@@ -37,9 +45,12 @@ class Call:
         attempts: Requests sent so far.
         wire: Where the attempt under way is sent, once it is.
         credentials: The headers that authenticate it.
+
+    Args:
+        closing: Of the client.
     """
 
-    def __init__(self, carrier: Carrier, request: Request, options: Options, clock: Clock) -> None:
+    def __init__(self, carrier: Carrier, request: Request, options: Options, clock: Clock, closing: Closing) -> None:
         self.carrier = carrier
         self.connections = carrier.connections
         self.request = request
@@ -49,6 +60,8 @@ class Call:
         self.attempts = 0
         self.wire: Exchange | None = None
         self.credentials: Mapping[str, str] = {}
+        self._closing = closing
+        self._leaving = Closing()
         self._logged_in_again = False
         carrier.policy.budget.earn()
         self._tries = 0  # a login that fails is a try without a request
@@ -63,7 +76,15 @@ class Call:
         """The attempt goes over ``wire``: from here on it counts as a request."""
         self.attempts += 1
         self.wire, self.credentials = wire, wire.credentials
+        if self._leaving.closed:
+            wire.abort()
         return wire
+
+    def leave(self) -> None:
+        """Nobody waits for this call any more: the pause or the attempt under way ends now. From any thread."""
+        self._leaving.close()
+        if self.wire is not None:
+            self.wire.abort()
 
     def pause_after(self, error: ChatError) -> float | None:
         """Seconds to wait before the next attempt, or ``None`` when ``error``, now located, is to be raised."""
@@ -72,12 +93,39 @@ class Call:
             return 0.0
         return self.carrier.policy.pause(error, self._tries, self.options.max_retries, self.deadline)
 
+    def pause(self, seconds: float, error: ChatError) -> None:
+        """Wait before the attempt that follows ``error``.
+
+        Raises:
+            ConfigurationError: the client was closed meanwhile.
+            ConnectionLostError: the call was left.
+        """
+        pause(self.clock, seconds, self._closing, self._leaving)
+        self._check_wanted(error)
+
+    async def apause(self, seconds: float, error: ChatError) -> None:
+        """As :meth:`pause`, on the running event loop."""
+        await apause(self.clock, seconds, self._closing, self._leaving)
+        self._check_wanted(error)
+
     def may_log_in_again(self, error: ChatError) -> bool:
         """Whether ``error`` says that the login has run out, and this call has not renewed it yet."""
         if self._logged_in_again or not isinstance(error, AuthenticationError) or error.status_code != 401:
             return False
         self._logged_in_again = True
         return True
+
+    def _check_wanted(self, error: ChatError) -> None:
+        if self._closing.closed:
+            raise self.locate(
+                ConfigurationError(
+                    "this client is closed, and the call was waiting to be sent again",
+                    remedy="Close a client when its calls have ended",
+                    may_have_executed=error.may_have_executed,
+                )
+            ) from error
+        if self._leaving.closed:
+            raise self.locate(ConnectionLostError("the call was cancelled")) from error
 
     def locate(self, error: ChatError) -> ChatError:
         """Say in ``error`` where and when it happened."""

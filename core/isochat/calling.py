@@ -55,7 +55,7 @@ def stream(call: Call) -> ChatStream:
         _make_ready(call, error)
         return _tried(call, begin)
 
-    return ChatStream(_tried(call, begin), call.settle, begin_again)
+    return ChatStream(_tried(call, begin), call.settle, begin_again, call.leave)
 
 
 async def acomplete(call: Call) -> ChatResult:
@@ -97,7 +97,7 @@ async def astream(call: Call) -> AsyncChatStream:
         await _amake_ready(call, error)
         return await _atried(call, begin)
 
-    return AsyncChatStream(await _atried(call, begin), call.settle, begin_again)
+    return AsyncChatStream(await _atried(call, begin), call.settle, begin_again, call.leave)
 
 
 def _tried(call: Call, attempt: Callable[[Backend, Credentials], T]) -> T:
@@ -123,7 +123,7 @@ def _make_ready(call: Call, error: ChatError) -> None:
     """Let pass, or do, what must be before the next attempt; raises ``error`` where there is to be none."""
     pause = call.pause_after(error)
     if pause is not None:
-        call.clock.sleep(pause)
+        call.pause(pause, error)
     elif not (call.may_log_in_again(error) and call.connections.renew_login(call.credentials, call.deadline)):
         raise error
 
@@ -131,7 +131,7 @@ def _make_ready(call: Call, error: ChatError) -> None:
 async def _amake_ready(call: Call, error: ChatError) -> None:
     pause = call.pause_after(error)
     if pause is not None:
-        await call.clock.asleep(pause)
+        await call.apause(pause, error)
     elif not (call.may_log_in_again(error) and await call.connections.arenew_login(call.credentials, call.deadline)):
         raise error
 

@@ -10,6 +10,7 @@ from isochat import calling, plugins
 from isochat.backend import Backend, Capabilities
 from isochat.call import Call
 from isochat.carrier import Carrier
+from isochat.closing import Closing
 from isochat.config.settings import resolve
 from isochat.errors import ConfigurationError, InvalidInputError
 from isochat.foreign_code import check_class
@@ -121,7 +122,7 @@ class Client:
                 remedy="Pass an isochat.RetryBudget, to share it, or leave it out",
             )
         self._clock: Clock = SystemClock()
-        self._closed = False
+        self._closing = Closing()
         self._carrier = Carrier(settings, backend_class, retry_budget or RetryBudget())
 
     @property
@@ -199,13 +200,15 @@ class Client:
             raise
 
     def close(self) -> None:
-        """Give the connections back. A closed client refuses further calls."""
-        self._closed = True
+        """Give the connections back. A closed client refuses further calls, and one that pauses before it is sent again
+        ends.
+        """
+        self._closing.close()
         self._carrier.connections.close()
 
     async def aclose(self) -> None:
         """As :meth:`close`, and wait until the connections of the running event loop are closed."""
-        self._closed = True
+        self._closing.close()
         await self._carrier.connections.aclose()
 
     def __enter__(self) -> Self:
@@ -229,12 +232,12 @@ class Client:
         )
 
     def _begin(self, messages: Messages, stream: bool, params: Mapping[str, Any]) -> Call:
-        if self._closed:
+        if self._closing.closed:
             raise ConfigurationError("this client is closed", remedy="Make a new one")
         if not isinstance(stream, bool):
             raise InvalidInputError(f"stream is {type_name(stream)}; expected a boolean")
         request, options = self._carrier.prepare(messages, stream, params)
-        return Call(self._carrier, request, options, self._clock)
+        return Call(self._carrier, request, options, self._clock, self._closing)
 
 
 def _refuse_not_built(arguments: Mapping[str, Any]) -> None:

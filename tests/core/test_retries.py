@@ -24,7 +24,7 @@ class VirtualClock:
     def monotonic(self) -> float:
         return self.now
 
-    def sleep(self, seconds: float, /) -> None:
+    def sleep(self, seconds: float, woken: Any, /) -> None:
         self.sleeps.append(seconds)
         self.now += seconds
 

@@ -21,10 +21,10 @@ class TimelessClock:
     def monotonic(self) -> float:
         return 0.0
 
-    def sleep(self, seconds: float, /) -> None:
+    def sleep(self, seconds: float, woken: Any, /) -> None:
         raise AssertionError("nobody sleeps here")
 
-    async def asleep(self, seconds: float, /) -> None:
+    async def asleep(self, seconds: float, woken: Any, /) -> None:
         raise AssertionError("nobody sleeps here")
 
 

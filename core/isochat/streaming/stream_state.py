@@ -36,9 +36,12 @@ class Opening(NamedTuple, Generic[S]):
 class StreamState(Generic[S]):
     """One stream, from its opening to its end."""
 
-    def __init__(self, opening: Opening[S], settle: Callable[[ChatError | None], None]) -> None:
+    def __init__(
+        self, opening: Opening[S], settle: Callable[[ChatError | None], None], leave: Callable[[], None]
+    ) -> None:
         self._adopt(opening)
         self._settle = settle
+        self._leave = leave
         self._ended = False
         self._lingered = False
         self._refused: StatusError | None = None

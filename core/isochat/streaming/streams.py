@@ -38,8 +38,9 @@ class ChatStream(StreamState[Source], Iterator[ChatChunk]):
         opening: Opening[Source],
         settle: Callable[[ChatError | None], None],
         begin_again: Callable[[ChatError], Opening[Source]],
+        leave: Callable[[], None],
     ) -> None:
-        super().__init__(opening, settle)
+        super().__init__(opening, settle, leave)
         self._begin_again = begin_again
 
     def __iter__(self) -> Self:
@@ -73,7 +74,7 @@ class ChatStream(StreamState[Source], Iterator[ChatChunk]):
         """
         if self._waiting:  # in another thread, or under a signal handler: who waits wakes up, and closes
             self._left = True
-            self._wire.abort()
+            self._leave()
         else:
             self._close()
 
@@ -115,7 +116,8 @@ class ChatStream(StreamState[Source], Iterator[ChatChunk]):
         try:
             self._begun_again(self._begin_again(error))
         except ChatError as failed:
-            self._fail(failed.with_traceback(None), settled=True)
+            if not self._left:
+                self._fail(failed.with_traceback(None), settled=True)
         except BaseException:
             self._close()
             raise
@@ -148,8 +150,9 @@ class AsyncChatStream(StreamState[AsyncSource], AsyncIterator[ChatChunk]):
         opening: Opening[AsyncSource],
         settle: Callable[[ChatError | None], None],
         begin_again: Callable[[ChatError], Awaitable[Opening[AsyncSource]]],
+        leave: Callable[[], None],
     ) -> None:
-        super().__init__(opening, settle)
+        super().__init__(opening, settle, leave)
         self._begin_again = begin_again
 
     def __aiter__(self) -> Self:
@@ -174,8 +177,12 @@ class AsyncChatStream(StreamState[AsyncSource], AsyncIterator[ChatChunk]):
         return self._whole()
 
     async def aclose(self) -> None:
-        """Leave: the connection closes at once, unless the stream has ended."""
-        self._close()
+        """Leave: the connection closes at once, unless the stream has ended. A task that reads it meanwhile gets
+        StreamTruncatedError.
+        """
+        if not self._ended:
+            self._close()
+            self._leave()  # whoever waits to begin it again
 
     async def __aenter__(self) -> Self:
         return self

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from yarl import URL
 
-from isochat.errors import ChatError, ChatTimeoutError, Phase, ResponseTooLargeError
+from isochat.errors import ChatError, ChatTimeoutError, ConnectionLostError, Phase, ResponseTooLargeError
 from isochat.transport import async_failures, failures
 from isochat.transport.async_connection import under_way
 from isochat.transport.async_reply import TICK, AsyncIncomingReply
@@ -37,7 +38,8 @@ class AsyncWire(Exchange):
     def __init__(self, pools: AsyncPools, deadline: Deadline, **options: Any) -> None:
         super().__init__(deadline, **options)
         self._pools = pools
-        self._alarm: asyncio.Timeout | None = None
+        self._alarm: asyncio.Timeout | None = None  # of the head that is waited for
+        self._loop: asyncio.AbstractEventLoop | None = None
         # Kept by the connection while it works for this wire.
         self.connection: Connection | None = None
         self.headers_sent: Mapping[str, str] | None = None
@@ -60,6 +62,7 @@ class AsyncWire(Exchange):
         """
         self.begin(method, url, headers, body)
         holder: list[AsyncWire] = [self]
+        self._loop = asyncio.get_running_loop()
         token = under_way.set(holder)
         alarm: asyncio.Timeout | None = None
         reply: AsyncIncomingReply | None = None
@@ -76,9 +79,10 @@ class AsyncWire(Exchange):
             if reply is not None:
                 reply.close()
             if alarm is not None and alarm.expired() and isinstance(error, TimeoutError):
-                error = self.out_of_time()
+                error = ConnectionLostError("the call was cancelled") if self.aborted else self.out_of_time()
             raise self.failed(error) from self.cause_of(error)
         finally:
+            self._alarm = None
             under_way.reset(token)
             holder.clear()
         return reply
@@ -110,6 +114,17 @@ class AsyncWire(Exchange):
         if self._alarm is not None:
             now = asyncio.get_running_loop().time()
             self._alarm.reschedule(None if seconds is None else now + seconds + TICK)
+
+    def abort(self) -> None:
+        """End the wait for the reply's head, from any thread."""
+        super().abort()
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._ring)
+
+    def _ring(self) -> None:
+        if self._alarm is not None:
+            self._alarm.reschedule(asyncio.get_running_loop().time())
 
     def out_of_time(self) -> ChatTimeoutError:
         return failures.pool_is_busy() if self.phase == "pool" else super().out_of_time()

@@ -12,6 +12,8 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
 from isochat.errors import ChatTimeoutError, ConnectError, ConnectionLostError, Phase
@@ -26,12 +28,12 @@ class Clock(Protocol):
         """Seconds since some fixed point."""
         ...
 
-    def sleep(self, seconds: float, /) -> None:
-        """Let ``seconds`` pass."""
+    def sleep(self, seconds: float, woken: SimpleQueue[None], /) -> None:
+        """Let ``seconds`` pass, or less where something is put into ``woken``."""
         ...
 
-    async def asleep(self, seconds: float, /) -> None:
-        """Let ``seconds`` pass on the event loop."""
+    async def asleep(self, seconds: float, woken: asyncio.Event, /) -> None:
+        """Let ``seconds`` pass on the event loop, or less where ``woken`` is set."""
         ...
 
 
@@ -39,12 +41,15 @@ class SystemClock:
     """The machine's own monotonic clock."""
 
     monotonic = staticmethod(time.monotonic)
-    sleep = staticmethod(time.sleep)
 
-    async def asleep(self, seconds: float, /) -> None:
-        import asyncio  # takes longer to import than all of isochat, and has been by whoever awaits
+    def sleep(self, seconds: float, woken: SimpleQueue[None], /) -> None:
+        with suppress(Empty):
+            woken.get(timeout=seconds)
 
-        await asyncio.sleep(seconds)
+    async def asleep(self, seconds: float, woken: asyncio.Event, /) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await woken.wait()
 
 
 class Deadline:

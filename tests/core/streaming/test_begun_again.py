@@ -27,9 +27,9 @@ class ToldClock(SystemClock):
     def __init__(self) -> None:
         self.waits = asyncio.Event()
 
-    async def asleep(self, seconds: float, /) -> None:
+    async def asleep(self, seconds: float, woken: Any, /) -> None:
         self.waits.set()
-        await super().asleep(seconds)
+        await super().asleep(seconds, woken)
 
 
 def refused_first(backend: str, refusal: dict[str, Any], times: int = 1) -> Callable[..., Any]:
