@@ -33,7 +33,9 @@ class RetryBudget:
 
     def __init__(self, ratio: float = 0.09, reserve: float = 10.0) -> None:
         if not (isinstance(ratio, int | float) and ratio >= 0 and isinstance(reserve, int | float) and reserve >= 0):
-            raise InvalidInputError(f"a RetryBudget of ratio {ratio!r} and reserve {reserve!r}", remedy="Give numbers")
+            raise InvalidInputError(
+                f"a RetryBudget of ratio {ratio!r} and reserve {reserve!r}", remedy="Give numbers from 0 up"
+            )
         self.ratio = ratio
         self.reserve = reserve
         self._held = float(reserve)

@@ -162,6 +162,23 @@ def test_pauses_grow_with_full_jitter() -> None:
     assert [lowest.pause(error, n, 99, deadline) for n in range(1, 4)] == [0, 0, 0]
 
 
+def test_a_pause_that_the_server_names_has_a_tenth_of_jitter_on_top() -> None:
+    deadline = Deadline(math.inf, VirtualClock())
+    error = isochat.RateLimitError("slow down", retry_after=20.0)
+
+    assert RetryPolicy(uniform=lambda low, high: low).pause(error, 1, 9, deadline) == 20
+    assert RetryPolicy(uniform=lambda low, high: high).pause(error, 1, 9, deadline) == 22
+
+
+@pytest.mark.parametrize("kind", [isochat.BadResponseError, isochat.StreamTruncatedError, isochat.OutputParseError])
+def test_what_was_answered_is_never_sent_again(kind: type[isochat.ChatError]) -> None:
+    """Nor where the caller allows a second execution: the same would come of it."""
+    policy = RetryPolicy(retry_after_execution=True)
+
+    assert kind.may_have_executed
+    assert policy.pause(kind("no answer"), 1, 9, Deadline(math.inf, VirtualClock())) is None
+
+
 def test_a_refused_connection_is_tried_again(backend: str, nobody: Any, make_client: Any, clock: VirtualClock) -> None:
     client = make_client(backend, nobody)
     client._clock = clock
@@ -211,7 +228,11 @@ def test_the_same_request_is_sent_on_each_attempt(backend: str, answering: Any) 
         ("9" * 400, None, None),
         ("Mon, 23 Nov 2026 10:00:05 GMT", "Mon, 23 Nov 2026 10:00:00 GMT", 5.0),
         ("Mon, 23 Nov 2026 09:00:00 GMT", "Mon, 23 Nov 2026 10:00:00 GMT", 0.0),
+        ("Monday, 23-Nov-26 10:00:05 GMT", "Mon, 23 Nov 2026 10:00:00 GMT", 5.0),
         ("Mon, 23 Nov 2026 10:00:05 GMT", None, None),
+        ("5, 7, 6", None, 7.0),
+        ("5, soon", None, 5.0),
+        ("5, Mon, 23 Nov 2026 10:00:09 GMT", "Mon, 23 Nov 2026 10:00:00 GMT", 9.0),
         ("Mon, 23 Nov 2026 10:00:05", "Mon, 23 Nov 2026 10:00:00 GMT", None),
         ("Mon, 99 Nov 2026 10:00:05 GMT", "Mon, 23 Nov 2026 10:00:00 GMT", None),
     ],

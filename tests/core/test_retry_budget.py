@@ -65,6 +65,22 @@ def test_a_wait_that_the_server_asked_for_costs_nothing() -> None:
     assert ask(policy, lambda: isochat.RateLimitError("slow down")) == (1, False)
 
 
+def test_a_wait_of_a_service_that_is_down_costs_a_retry() -> None:
+    """Only a rate limit paces: whoever else comes back when told to comes back with everybody."""
+    policy = RetryPolicy(budget=RetryBudget(ratio=0, reserve=1))
+    busy = isochat.OverloadedError("busy", retry_after=1.0)
+
+    assert ask(policy, lambda: busy) == (2, False)
+
+
+def test_a_budget_holds_its_reserve_at_most() -> None:
+    budget = RetryBudget(ratio=1, reserve=2)
+    for _ in range(100):
+        budget.earn()
+
+    assert [budget.spend() for _ in range(4)] == [True, True, False, False]
+
+
 def test_a_budget_is_shared_by_the_clients_it_is_given_to(serve: Any, make_client: Any, reply: Any) -> None:
     def script(connection: socket.socket, server: Any) -> str:
         connection.sendall(reply("503 Busy", b"{}"))
@@ -91,7 +107,7 @@ def test_a_budget_counts_right_among_threads() -> None:
     assert (len(spent), sum(spent)) == (2000, 1000)
 
 
-@pytest.mark.parametrize("arguments", [{"ratio": -1}, {"reserve": "much"}])
+@pytest.mark.parametrize("arguments", [{"ratio": -1}, {"reserve": "much"}, {"ratio": math.nan}])
 def test_wrong_budgets(arguments: dict[str, Any]) -> None:
     with pytest.raises(isochat.InvalidInputError, match="RetryBudget"):
         RetryBudget(**arguments)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from email.utils import parsedate_to_datetime
 
 
@@ -11,11 +10,11 @@ def read_retry_after(value: str | None, date: str | None) -> float | None:
     """Seconds to wait by a ``Retry-After`` header (RFC 9110 10.2.3), or ``None`` if it says nothing usable.
 
     A date is measured against the server's own ``Date``, so that no clock of ours matters. Of several headers, joined
-    with commas as they are, the longest wait holds.
+    with commas as they are, the longest wait holds; the comma in a date stands behind the day's name, which may go.
     """
     if value is None:
         return None
-    waits = [_wait(part.strip(), date) for part in re.split(r",(?!\s*\d\d[ -][A-Za-z])", value)]
+    waits = [_wait(part.strip(), date) for part in value.split(",")]
     return max((wait for wait in waits if wait is not None), default=None)
 
 
