@@ -17,6 +17,9 @@ import pytest
 
 import isochat
 from isochat.cli.group import isochat as command_line
+from isochat.config.settings import BY_NAME
+from isochat.policy import LONGEST_RETRY_AFTER
+from isochat.transport.limits import DEFAULT_LIMITS
 from isochat_conformance import BackendConformance, FaultConformance
 from isochat_workspace import Cassette, Workspace
 
@@ -105,7 +108,7 @@ def test_every_environment_variable_of_isochat_is_read() -> None:
     """Each that a page names is one that the code names, or the one of a setting."""
     sources = [path for room in ("core", "conformance", "tests/soak") for path in (ROOT / room).rglob("*.py")]
     code = " ".join(path.read_text(encoding="utf-8") for path in sources)
-    settings = {f"ISOCHAT_{name.upper()}" for name in isochat.config.settings.BY_NAME}
+    settings = {f"ISOCHAT_{name.upper()}" for name in BY_NAME}
     named = {name for page in PAGES for name in re.findall(r"\bISOCHAT_[A-Z_]+\b", page.read_text(encoding="utf-8"))}
 
     assert {name for name in named - settings if name not in code} == set()
@@ -176,6 +179,24 @@ def test_the_targets_of_the_configuration(tmp_path: Path, monkeypatch: pytest.Mo
         for target, backend in (("dev", "rest"), ("prod", "databricks-sdk")):
             with isochat.Client(target=target, config_file=tmp_path / "isochat.toml") as client:
                 assert client.chat("Hello").meta.backend == backend
+
+
+def test_the_bounds_of_the_configuration_page_are_those_of_the_code() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    mega = 1024 * 1024
+    told = [
+        *(f"| `{name}` | {BY_NAME[name].default:g} s |" for name in ("deadline", "timeout")),
+        f"| `max_retries` | {BY_NAME['max_retries'].default} |",
+        f"has {DEFAULT_LIMITS.connect:g} s to come about",
+        f"up to {LONGEST_RETRY_AFTER:g} s",
+        f"| status line and headers | {DEFAULT_LIMITS.head // 1024} KB |",
+        f"| a whole body, decompressed | {DEFAULT_LIMITS.body // mega} MB |",
+        f"| the body of an error | {DEFAULT_LIMITS.error // mega} MB |",
+        f"| one event of a stream | {DEFAULT_LIMITS.event // mega} MB |",
+        f"| a whole stream | {DEFAULT_LIMITS.stream // mega} MB |",
+    ]
+
+    assert [bound for bound in told if bound not in page] == []
 
 
 def test_a_backend_with_a_transport_of_its_own(

@@ -17,7 +17,7 @@ from isochat.transport.deadline import Deadline
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 8.0
-_LONGEST_RETRY_AFTER = 60.0
+LONGEST_RETRY_AFTER = 60.0
 
 
 class RetryBudget:
@@ -81,7 +81,7 @@ class RetryPolicy(msgspec.Struct, frozen=True):
         if tries > max_retries or not self._may_repeat(error):
             return None
         if error.retry_after:  # to come back at once would be a rush: then the usual pause is made
-            if error.retry_after > _LONGEST_RETRY_AFTER:
+            if error.retry_after > LONGEST_RETRY_AFTER:
                 return None
             pause = error.retry_after + self.uniform(0.0, 0.1 * error.retry_after)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import logging
 import pickle
 import socket
@@ -13,7 +14,7 @@ import pytest
 
 import isochat
 from isochat.errors import cleaned
-from isochat.redaction import Redactor
+from isochat.redaction import Redactor, without_locals
 from isochat_workspace import Workspace
 
 TOKEN = "dapi-of-the-test"
@@ -128,6 +129,47 @@ def test_no_log_by_default() -> None:
 def test_a_token_of_a_letter_or_two_spoils_no_text() -> None:
     redactor = Redactor(["t", "ab"])
     assert redactor.clean("not about the token") == "not about the token"
+
+
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+@pytest.mark.parametrize("before", range(6))
+def test_inside_a_longer_text_in_base64(before: int, encode: Any) -> None:
+    token = "dapi~~>>??-of-the-test"  # where the alphabets differ
+    whole = encode(b"." * before + token.encode() + b" and what follows").decode()
+    redactor = Redactor([token])
+
+    clean = redactor.clean(whole)
+
+    assert "[token]" in clean
+    # What is left are the few characters that depend on the neighbours, too.
+    assert len(whole) - len(clean.replace("[token]", "")) >= len(token) * 8 // 6 - 2
+    assert redactor.clean_bytes(whole.encode()) == clean.encode()
+
+
+@pytest.mark.parametrize("deep", range(5))
+def test_inside_json_in_json(deep: int) -> None:
+    token = 'dapi-"quoted"-/and/-slashed'
+    text = token
+    for _ in range(deep):
+        text = json.dumps(text)[1:-1].replace("/", "\\/")
+
+    assert Redactor([token]).clean(f"it says {text}.") == "it says [token]."
+
+
+@pytest.mark.parametrize("chained", ["__cause__", "__context__"])
+@pytest.mark.parametrize("module", ["isochat.made_here", "isochat_adapters.made_here", "isochats.own"])
+def test_frames_of_ours_that_an_error_has_passed_show_nothing(module: str, chained: str) -> None:
+    names: dict[str, Any] = {"__name__": module}
+    exec("def fail():\n    prompt = 'a private question'\n    raise ValueError", names)
+    with pytest.raises(ValueError) as raised:
+        names["fail"]()
+    outer = isochat.ChatError("it failed")
+    setattr(outer, chained, raised.value)
+
+    *_, (frame, _) = traceback.walk_tb(raised.value.__traceback__)
+    assert frame.f_locals == {"prompt": "a private question"}
+    without_locals(outer)
+    assert bool(frame.f_locals) == (module == "isochats.own")
 
 
 def test_the_names_of_our_fields_are_no_secret() -> None:
