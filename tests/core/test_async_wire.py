@@ -99,7 +99,7 @@ def test_the_tap_is_what_the_server_saw(pools: AsyncPools, serve: Any) -> None:
     assert server.requests[0].startswith(b"POST /x?y=%2F HTTP/1.1\r\n")
     assert (wire.status, wire.reason, wire.body) == (200, "OK", b"{}")
     assert wire.headers == [("Content-Type", "application/json"), ("Content-Length", "2")]
-    assert wire.head_bytes == len(WHOLE) - 2
+    assert wire.heads.count == len(WHOLE) - 2
     assert list(wire.times) == ["begun", "sent", "head", "end"]
 
 

@@ -385,7 +385,7 @@ def test_a_kept_connection_that_the_server_has_closed(serve: Any) -> None:
         stale = Outcome(isochat.ConnectionLostError, retryable=True, may_have_executed=True)
         assert [outcome for outcome, _ in done] == [Outcome(None), stale]
         assert [wire.reused for _, wire in done] == [False, True]
-        assert (done[1][1].head_bytes, done[1][1].phase) == (0, "first_byte")
+        assert (done[1][1].heads.count, done[1][1].phase) == (0, "first_byte")
     assert (sync_server.connections, async_server.connections) == (1, 1)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-import re
 import socket
 from contextlib import suppress
 from contextvars import ContextVar
@@ -21,21 +20,16 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, AbstractStreamWriter, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 
-from isochat.errors import ChatError, ConfigurationError, ProtocolError, ResponseTooLargeError
+from isochat.errors import ChatError, ConfigurationError
 from isochat.transport.deadline import run_beside_loop
 from isochat.transport.limits import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
     from isochat.transport.async_wire import AsyncWire
+    from isochat.transport.head import HeadReader
 
 # In a list that is emptied afterwards: asyncio keeps a copy of the context in which a connection was made.
 under_way: ContextVar[list[AsyncWire]] = ContextVar("isochat_async_wire")
-
-_SUCCESS = b"HTTP/1.1 2"
-_STATUS_LINE = b"HTTP/"
-_HEAD_END = b"\r\n\r\n"
-_INTERIM_REPLIES = 16
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n", re.IGNORECASE)
 
 
 class Connection(ResponseHandler):
@@ -58,7 +52,7 @@ class Connection(ResponseHandler):
         self.reader_waits = False
         self._wire: AsyncWire | None = None
         self._used = False
-        self._interim = 0
+        self._held = b""
         self._content: aiohttp.StreamReader | None = None
         self._rest = b""
         self._paused_reading = False
@@ -72,7 +66,7 @@ class Connection(ResponseHandler):
         wire.connection = self
         self._used = True
         self._wire = wire
-        self._interim = 0
+        self._held = b""
         self._content = None
         self._rest = b""
         self.reader_waits = False
@@ -87,31 +81,18 @@ class Connection(ResponseHandler):
         self._opened.discard(self)
         self._carrier = self._plain_carrier = self._wire = self.reply = None
         self._keep_rest()
+        content = self._content
+        if isinstance(exc, OSError) and content is not None and not content.is_eof() and content.exception() is None:
+            # A reset. Of a body that ends with its connection, aiohttp would take it for the end.
+            content.set_exception(exc)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         wire = self._wire
         if wire is None or not data:  # a body, or a proxy's reply
             super().data_received(data)
-        elif not wire.head_bytes and not _STATUS_LINE.startswith(data[: len(_STATUS_LINE)]):
-            # aiohttp passes over empty lines; the other wire takes nothing before the status line.
-            self._refuse(ProtocolError(f"the server's reply is not HTTP: it begins {data[:5]!r}"))
         else:
-            end = data.find(_HEAD_END) + len(_HEAD_END)
-            if end < len(_HEAD_END):
-                super().data_received(data)
-                if self._wire is not None:  # else it ended all the same: it began to end in the packet before
-                    self._count(len(data), wire)
-            elif self._count(end, wire):
-                length = _LENGTH.search(data, 0, end) if data.startswith(_SUCCESS) else None
-                if length is not None and len(data) - end <= int(length[1]):
-                    super().data_received(data)
-                else:
-                    # The head by itself: with chunks that are damaged in the same packet, after an interim reply, or
-                    # with something behind the body, aiohttp would lose it.
-                    super().data_received(data[:end])
-                    if end < len(data) and self.exception() is None:
-                        self.data_received(data[end:])
+            self._receive_head(data, wire.heads)
         failure = self.exception()
         content = self._content
         if failure is not None and content is not None and not content.is_eof() and content.exception() is None:
@@ -129,16 +110,10 @@ class Connection(ResponseHandler):
             super().resume_reading(*args, **options)
 
     def feed_data(self, data: Any, size: int = 0) -> None:
-        message, content = data
-        if 100 <= message.code < 200 and message.code != 101:
-            self._interim += 1
-            if self._interim > _INTERIM_REPLIES:
-                self._refuse(ProtocolError(f"the server sent more than {_INTERIM_REPLIES} interim replies"))
-        elif self._content is None:
-            self._wire = None
+        _, content = data
+        if self._content is None:
             self._content = content
-        if self.exception() is None:
-            super().feed_data(data, size)
+        super().feed_data(data, size)
 
     def close(self) -> None:
         """At once: nothing is flushed and no farewell of TLS is waited for."""
@@ -186,12 +161,26 @@ class Connection(ResponseHandler):
         with suppress(Exception):
             plain._call_connection_lost(None)
 
-    def _count(self, size: int, wire: AsyncWire) -> bool:
-        wire.head_bytes += size
-        if wire.head_bytes > wire.limits.head:
-            self._refuse(ResponseTooLargeError(f"the reply's head is larger than {wire.limits.head} bytes"))
-            return False
-        return True
+    def _receive_head(self, data: bytes, heads: HeadReader) -> None:
+        """Hold back what comes until the head is whole, and interim replies for good: aiohttp has its own grammar."""
+        try:
+            heads.feed(data)
+        except ChatError as error:
+            self._refuse(error)
+            return
+        self._held = data = self._held + data if self._held else data
+        if heads.head is None:
+            return
+        self._wire, self._held = None, b""
+        head, body = data[heads.begun : heads.count], data[heads.count :]
+        length = heads.head.first("content-length")
+        if length is not None and len(body) <= int(length):
+            super().data_received(head + body)
+            return
+        # By itself: together with chunks that are damaged, or with something behind the body, aiohttp would lose it.
+        super().data_received(head)
+        if body and self.exception() is None:
+            super().data_received(body)
 
     def _keep_rest(self) -> None:
         content = self._content

@@ -72,5 +72,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _in_words(causes: list[BaseException]) -> str:
     """The first line of what went wrong; aiohttp quotes the reply over several."""
-    text = str(causes[-1]).strip().partition("\n")[0]
+    said = getattr(causes[-1], "message", None) or str(causes[-1])
+    text = str(said).strip().partition("\n")[0]
+    if isinstance(causes[-1], OSError):
+        return text
     return f"{type(causes[-1]).__name__}: {text}" if text else type(causes[-1]).__name__

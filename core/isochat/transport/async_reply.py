@@ -29,7 +29,7 @@ class AsyncIncomingReply:
 
     __slots__ = (
         "__weakref__", "_alarm", "_body", "_connection", "_done", "_loop", "_raw", "_until", "_waits", "delimited",
-        "headers", "reason", "status", "wire",
+        "head", "wire",
     )  # fmt: skip
 
     def __init__(self, raw: aiohttp.ClientResponse, wire: AsyncWire) -> None:
@@ -43,13 +43,10 @@ class AsyncIncomingReply:
         self._connection = wire.connection
         if self._connection is not None:
             self._connection.reply = raw
-        self.status: int = raw.status
-        self.reason: str = raw.reason or ""
-        # As they stood on the wire; aiohttp writes well-known names its own way.
-        self.headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in raw.raw_headers]
-        named = raw.headers
-        self.delimited = "Content-Length" in named or "chunked" in named.get("Transfer-Encoding", "").lower()
-        self._body = BodyCounter(", ".join(named.getall("Content-Encoding", ())), wire.body_cap(self.status))
+        assert wire.heads.head is not None
+        self.head = wire.heads.head
+        self.delimited = self.head.delimited
+        self._body = BodyCounter(self.head.coding, wire.body_cap(self.head.status))
 
     async def read1(self) -> bytes:
         """The next bytes, as soon as there are any; ``b""`` at the clean end.

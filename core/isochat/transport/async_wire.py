@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from yarl import URL
 
-from isochat.errors import ChatError, ChatTimeoutError, ConnectionLostError, Phase, ResponseTooLargeError
+from isochat.errors import ChatError, ChatTimeoutError, ConnectionLostError, Phase
 from isochat.transport import async_failures, failures
 from isochat.transport.async_connection import under_way
 from isochat.transport.async_reply import TICK, AsyncIncomingReply
@@ -20,9 +20,6 @@ from isochat.transport.exchange import Exchange
 if TYPE_CHECKING:
     from isochat.transport.async_connection import Connection
     from isochat.transport.async_pools import AsyncPools
-
-# http.client's own limit (it counts the empty line too), so that both wires refuse the same heads.
-_MOST_HEADERS = 99
 
 
 class AsyncWire(Exchange):
@@ -72,9 +69,7 @@ class AsyncWire(Exchange):
             async with alarm:
                 # Not kept in this frame: aiohttp's reply shows its headers.
                 reply = AsyncIncomingReply(await self._pools.request(self), self)
-            if len(reply.headers) > _MOST_HEADERS:
-                raise ResponseTooLargeError(f"the reply's head has more than {_MOST_HEADERS} lines")
-            self.take_head(reply.status, reply.reason, reply.headers)
+            self.take_head(reply.head)
         except BaseException as error:
             if reply is not None:
                 reply.close()

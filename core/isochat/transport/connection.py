@@ -13,18 +13,13 @@ import io
 import ipaddress
 import socket
 import threading
-from email.errors import (
-    FirstHeaderLineIsContinuationDefect,
-    InvalidHeaderDefect,
-    MissingHeaderBodySeparatorDefect,
-)
 from typing import TYPE_CHECKING, Any
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NameResolutionError
 
-from isochat.errors import ConnectError, ConnectionLostError, ProtocolError, ResponseTooLargeError
+from isochat.errors import ConnectError, ConnectionLostError
 from isochat.transport.chunked import ChunkedBody
 from isochat.transport.places import Places, under_way
 
@@ -33,10 +28,6 @@ if TYPE_CHECKING:
 
 # Heads and bodies up to this size leave in one packet: one system call less than bare urllib3.
 _JOINED = 128 * 1024
-_INTERIM_REPLIES = 16
-_STATUS_LINE = b"HTTP/"
-# After such a line http.client reads no header any more, and takes the rest of them for the body.
-_UNREAD = (MissingHeaderBodySeparatorDefect, FirstHeaderLineIsContinuationDefect, InvalidHeaderDefect)
 
 
 class _Reader(io.RawIOBase):
@@ -57,14 +48,10 @@ class _Reader(io.RawIOBase):
         except TimeoutError:
             raise wire.out_of_time() from None
         if wire.phase == "first_byte":
-            if not count and wire.head_bytes:
+            if not count and wire.heads.count:
                 raise ConnectionLostError("the connection ended inside the reply's headers")
-            if count and not wire.head_bytes and not _STATUS_LINE.startswith(start := bytes(buffer[: min(count, 5)])):
-                # At once: http.client would wait for the end of a line, which another protocol may not have.
-                raise ProtocolError(f"the server's reply is not HTTP: it begins {start!r}")
-            wire.head_bytes += count or 0
-            if wire.head_bytes > wire.limits.head:
-                raise ResponseTooLargeError(f"the reply's head is larger than {wire.limits.head} bytes")
+            if count and wire.heads.head is None:
+                wire.heads.feed(bytes(buffer[:count]))
         return count
 
     def close(self) -> None:
@@ -115,20 +102,11 @@ class ClockedSocket:
 
 
 class _Response(http.client.HTTPResponse):
-    """http.client skips 100 only and takes 103 Early Hints for the final reply; all 1xx but 101 are interim."""
-
-    _interim = 0
+    """http.client skips 100 only and takes 103 Early Hints for the final reply; all 1xx are interim."""
 
     def _read_status(self) -> tuple[str, int, str]:
         version, status, reason = super()._read_status()  # type: ignore[misc]
-        if version not in ("HTTP/1.0", "HTTP/1.1"):  # aiohttp takes no other either
-            raise ProtocolError(f"the server speaks {version[:20]}")
-        if 100 <= status < 200 and status != 101:
-            self._interim += 1
-            if self._interim > _INTERIM_REPLIES:
-                raise ProtocolError(f"the server sent more than {_INTERIM_REPLIES} interim replies")
-            status = 100
-        return version, status, reason
+        return version, 100 if status < 200 else status, reason
 
     _chunks: ChunkedBody | None = None
 
@@ -136,8 +114,6 @@ class _Response(http.client.HTTPResponse):
         super().begin()
         if self.chunked:
             self._chunks = ChunkedBody()
-        if any(isinstance(defect, _UNREAD) for defect in self.headers.defects):
-            raise ProtocolError("a line among the reply's headers is none")
         under_way.get().read_body = self.read1
 
     def read1(self, n: int = -1) -> bytes:

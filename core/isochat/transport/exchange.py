@@ -10,7 +10,6 @@ aiohttp.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -30,13 +29,10 @@ from isochat.errors import (
 from isochat.redaction import Redactor
 from isochat.transport import failures
 from isochat.transport.deadline import Deadline
+from isochat.transport.head import Head, HeadReader
 from isochat.transport.limits import DEFAULT_LIMITS, Limits
 from isochat.transport.request_headers import request_headers
 from isochat.wire_format.json_text import check_weight
-
-_LENGTH = re.compile(r"\s*[0-9]{1,18}\s*")
-_NAMES = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]*")
-
 
 # What is kept of an explanation that nobody could read.
 _EXPLAINED = 64 * 1024
@@ -100,21 +96,12 @@ class Exchange:
         self.phase: Phase = "connect"
         self.aborted = False
         self.quiet_since: float | None = None
-        self.head_bytes = 0
-        self.body_bytes = 0
+        self.heads = HeadReader(limits.head)
 
     @property
     def sent(self) -> list[bytes]:
         """The exact bytes given to the socket, in the order of sending."""
         return self._sent
-
-    def header(self, name: str) -> str | None:
-        """A header of the reply; the first one of that name."""
-        return self._named(self.headers, name.lower())
-
-    @staticmethod
-    def _named(headers: list[tuple[str, str]], name: str) -> str | None:
-        return next((value for key, value in headers if key.lower() == name), None)
 
     def mark(self, moment: str) -> None:
         """Note the time of ``moment``."""
@@ -141,46 +128,21 @@ class Exchange:
         self.mark("sent")
         self.request_headers = request_headers(headers, self.credentials, self.own_headers, self.product)
 
-    def take_head(self, status: int, reason: str, headers: list[tuple[str, str]]) -> None:
+    def take_head(self, head: Head) -> None:
         """Note the reply's head.
 
         Raises:
-            ProtocolError: its framing is ambiguous or wrong, or it switches protocols.
             RedirectRefusedError: it is a redirect, which isochat never follows.
         """
         self.mark("head")
-        if not _NAMES.fullmatch("".join(name for name, _ in headers)):
-            # aiohttp passes on "Content-Length " (RFC 9112 5.1: a way to smuggle replies), http.client "X(A)".
-            name = next(name for name, _ in headers if not _NAMES.fullmatch(name))
-            raise ProtocolError(f"the reply's header {name[:80]!r} has no proper name")
-        # Whatever the server echoes: a reason or a request id ends up in logs and messages.
-        reason, headers = self.redactor.clean(reason), self.redactor.clean_headers(headers)
-        names = {name.lower() for name, _ in headers}
-        if "transfer-encoding" in names and "content-length" in names:
-            # RFC 9112 6.3 calls this an attack on message framing; aiohttp refuses it, urllib3 does not.
-            raise ProtocolError("the reply has both Content-Length and Transfer-Encoding")
-        for name, value in headers:
-            # http.client passes both on, and reads to the end of the connection where it understands no length.
-            if "\0" in value:
-                raise ProtocolError(f"the reply's header {name[:80]!r} has a zero byte in it")
-            if name.lower() == "transfer-encoding" and value.strip().lower() not in ("chunked", "identity"):
-                # Nothing else was asked for (RFC 9112 7.4), and urllib3 would read it to the end of the connection.
-                raise ProtocolError(f"the reply has the transfer encoding {value[:80]!r}, which was not asked for")
-            if name.lower() == "content-length" and not _LENGTH.fullmatch(value):
-                raise ProtocolError(f"the reply's Content-Length is {value[:80]!r}")
-        if sum(name.lower() == "content-length" for name, _ in headers) > 1:
-            raise ProtocolError("the reply has more than one Content-Length")
-        if status == 204 and (self._named(headers, "content-length") or "0").strip().strip("0"):
-            raise ProtocolError("the reply has status 204 and a body")
-        if status < 100:
-            raise ProtocolError(f"the server answered {status}, which is no status")
-        if status < 200:
-            raise ProtocolError(f"the server answered {status}, which was not asked for", status_code=status)
         self.phase = "body"
-        self.status, self.reason, self.headers = status, reason, headers
+        self.status = status = head.status
+        # Whatever the server echoes: a reason or a request id ends up in logs and messages.
+        self.reason, self.headers = self.redactor.clean(head.reason), self.redactor.clean_headers(head.fields)
         if 300 <= status < 400:
+            location = self.redactor.clean(head.first("location") or "no location")
             raise RedirectRefusedError(
-                f"the server answered {status} with a redirect to {_shown(self.header('location') or 'no location')}",
+                f"the server answered {status} with a redirect to {_shown(location)}",
                 status_code=status,
                 remedy="Set host to the workspace's own URL; isochat never follows a redirect with a prompt",
             )
@@ -278,7 +240,7 @@ class Exchange:
         if self.failure is None:
             # A malformed reply is quoted in the message, and a server may echo anything.
             self.failure = failure = cleaned(self.translated(error), self.redactor.clean)
-            if self.reused and not self.head_bytes and isinstance(failure, ConnectionLostError) and not self.aborted:
+            if self.reused and not self.heads.count and isinstance(failure, ConnectionLostError) and not self.aborted:
                 # The server had most likely closed it before the request came, as servers do with idle connections.
                 failure.retryable = True
                 self.drop_idle_connections()

@@ -21,7 +21,7 @@ class IncomingReply:
             may have been cut.
     """
 
-    __slots__ = ("_body", "_done", "_raw", "_read", "delimited", "headers", "reason", "status", "wire")
+    __slots__ = ("_body", "_done", "_raw", "_read", "delimited", "head", "wire")
 
     def __init__(self, raw: Any, wire: Wire) -> None:
         self._done = False
@@ -29,11 +29,10 @@ class IncomingReply:
         assert wire.read_body is not None
         self._read = wire.read_body  # not urllib3's, which gives the connection back: it takes longer than the reading
         self.wire = wire
-        self.status: int = raw.status
-        self.reason: str = raw.reason or ""
-        self.headers: list[tuple[str, str]] = list(raw.headers.items())
-        self.delimited = bool(raw.chunked) or "content-length" in raw.headers
-        self._body = BodyCounter(raw.headers.get("content-encoding"), wire.body_cap(self.status))
+        assert wire.heads.head is not None
+        self.head = wire.heads.head
+        self.delimited = self.head.delimited
+        self._body = BodyCounter(self.head.coding, wire.body_cap(self.head.status))
 
     def read1(self) -> bytes:
         """The next bytes, as soon as there are any; ``b""`` at the clean end.

@@ -54,7 +54,7 @@ class Wire(Exchange):
             raw = self._pools.urlopen(self)
             reply = IncomingReply(raw, self)
             try:
-                self.take_head(reply.status, reply.reason, reply.headers)
+                self.take_head(reply.head)
             except BaseException:
                 reply.close()
                 raise
