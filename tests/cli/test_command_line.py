@@ -138,13 +138,15 @@ import importlib.abc, os, signal, sys
 from isochat.cli import main
 class Interrupting(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name == sys.argv[1]:
+        if name == module:
             os.kill(os.getpid(), signal.SIGINT)
+module, sys.argv[1] = sys.argv[1], "chat"
 sys.meta_path.insert(0, Interrupting())
 main()
 """
-    for module in ("click", "rich", "isochat.cli.group", "isochat.cli.displays", "rich.table"):
-        ran = subprocess.run([sys.executable, "-c", code, module], capture_output=True, text=True, check=False)
+    for module in ("click", "rich", "isochat.cli.group", "isochat.cli.displays", "aiohttp"):
+        command = [sys.executable, "-c", code, module, "--local", "--model", "scripted", "Hello"]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
 
         assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", ""), module
 

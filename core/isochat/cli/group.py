@@ -15,6 +15,7 @@ from isochat.cli import exits
 from isochat.cli.backends_command import backends
 from isochat.cli.chat_command import chat
 from isochat.cli.config_command import config
+from isochat.cli.interrupts import leaving_at_once
 from isochat.errors import PluginError
 from isochat.foreign_code import said, shown
 from isochat.plugins import command_plugins
@@ -45,6 +46,7 @@ class Commands(click.Group):
         except BrokenPipeError as error:
             raise _ReaderLeftError from error
 
+    @leaving_at_once()
     def _of_plugins(self, wanted: str | None = None) -> dict[str, click.Command]:
         """The commands of plugins; only those loaded that come before the one that is ``wanted``."""
         if self._to_load is None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from isochat.cli.interrupts import leaving_at_once
 from isochat.client import Client
 from isochat.config.targets import names_default
 from isochat.errors import ConfigurationError
@@ -142,6 +143,7 @@ def opened(
         yield Where(client, local=workspace)
 
 
+@leaving_at_once()
 def _local_workspace(model: str) -> Any:
     for _, plugin in command_plugins():
         if not isinstance(plugin, Exception):
