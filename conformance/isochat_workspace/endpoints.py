@@ -170,7 +170,7 @@ def default_endpoints(model: Model | ReplySource, *, disguised: bool) -> tuple[E
     ChatDatabricks, which sends no `stream_options`). Endpoints exist that must be asked (goose#7959). The model
     under its own name does as open models do. None of these is known to refuse `stream_options`.
     """
-    own = "scripted" if disguised else "replay" if isinstance(model, ReplySource) else "smollm2"
+    own = "replay" if isinstance(model, ReplySource) else model.endpoint_name
 
     def served(name: str) -> str | None:
         return name if disguised else None

@@ -35,8 +35,8 @@ class Workspace:
     """A server on loopback that speaks the Databricks model-serving API, for any client of it.
 
     Args:
-        endpoints: what it serves; by default three endpoints with names of the service and one more
-            (`scripted`, or `smollm2` where that model answers).
+        endpoints: what it serves; by default three endpoints with names of the service and one more under the model's
+            own name: `scripted`, `smollm2`, `replay`, the `served_name` of a Model of one's own.
         model: what answers behind the default endpoints: "scripted" (deterministic, no weights), "smollm2"
             (a real 135M model; `isochat local install` fetches it), "replay:FILE", a Model or a Replay. A Cassette or a
             Proxy answers in place of all endpoints, whatever the path.

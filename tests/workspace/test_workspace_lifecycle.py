@@ -89,6 +89,27 @@ def test_the_default_endpoint_speaks_both_apis() -> None:
     assert set(default.speaks) == {"chat", "responses"}
 
 
+class Parrot(Model):
+    """A model as a user writes one."""
+
+    def __init__(self, served_name: str) -> None:
+        self.served_name = served_name
+
+    async def answer(self, prompt: Prompt) -> Answer:
+        return Answer((AnswerChoice("Hello!", "stop"),), TokenUsage(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("served_name", "name"), [("parrot", "parrot"), ("acme/parrot 7b", "acme-parrot-7b"), ("///", "model")]
+)
+def test_a_model_of_ones_own_has_an_endpoint_of_its_name(send: Send, served_name: str, name: str) -> None:
+    with Workspace(model=Parrot(served_name)) as workspace:
+        assert (workspace.default_endpoint, workspace.model_name) == (name, served_name)
+        assert [endpoint.name for endpoint in workspace.endpoints][-1] == name
+        reply = send(workspace, "POST", f"/serving-endpoints/{name}/invocations", ASK)
+        assert (reply.status, reply.json()["model"]) == (200, served_name)
+
+
 def test_the_access_log_sees_the_answered_request_and_may_fail(send: Send, caplog: pytest.LogCaptureFixture) -> None:
     seen: list[RecordedRequest] = []
 

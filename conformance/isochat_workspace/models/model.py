@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Literal
 
@@ -66,6 +67,11 @@ class Model(abc.ABC):
     served_name: str
     """The internal name: the service puts it into the answer's `model`, where a caller of
     `databricks-meta-llama-3-3-70b-instruct` reads `meta-llama-3.3-70b-instruct-121024` (llama-stack recording)."""
+
+    @property
+    def endpoint_name(self) -> str:
+        """The endpoint under its own name, in a workspace for which no endpoints are named."""
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", self.served_name).strip("-") or "model"
 
     @abc.abstractmethod
     async def answer(self, prompt: Prompt) -> Answer:

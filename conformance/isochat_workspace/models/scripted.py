@@ -32,6 +32,10 @@ class Scripted(Model):
         self.served_name = served_name
         self._rules = tuple(rules)
 
+    @property
+    def endpoint_name(self) -> str:
+        return "scripted"
+
     async def answer(self, prompt: Prompt) -> Answer:
         """Answer from the prompt alone. Raises the ServiceError of a rule that says so."""
         said = self._said(prompt)

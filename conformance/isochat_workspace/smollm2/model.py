@@ -68,6 +68,10 @@ class SmolLM2(Model):
             engine, self._engine = self._engine, None
             await asyncio.to_thread(engine.stop)
 
+    @property
+    def endpoint_name(self) -> str:
+        return "smollm2"
+
     async def answer(self, prompt: Prompt) -> Answer:
         """The stream put together. Raises ServiceError: 400 for what is refused, 503 where the engine has died."""
         return put_together([piece async for piece in self.stream(prompt)])
