@@ -6,11 +6,10 @@ import asyncio
 import base64
 import socket
 import ssl
-import threading
 from typing import Any
 
 import pytest
-import trustme
+from byte_server import tunnel
 
 import isochat
 from isochat.transport.async_pools import AsyncPools
@@ -27,44 +26,9 @@ def answer(connection: socket.socket, server: Any) -> str:
     return "keep"
 
 
-def tunnel(connection: socket.socket, server: Any) -> None:
-    """A proxy: CONNECT, then bytes in both directions until one side has enough."""
-    host, _, port = server.requests[-1].split()[1].decode().partition(":")
-    upstream = socket.create_connection((host, int(port)), timeout=10)
-    connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-
-    def pump(source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                sink.sendall(data)
-        except OSError:
-            pass
-        finally:
-            for end in (source, sink):
-                try:
-                    end.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
-
-    back = threading.Thread(target=pump, args=(upstream, connection), daemon=True)
-    back.start()
-    pump(connection, upstream)
-    back.join()
-    upstream.close()
-
-
 @pytest.fixture
-def bundle(tmp_path: Any) -> Any:
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    return authority, str(tmp_path / "ca.pem")
-
-
-@pytest.fixture
-def secure(serve: Any, bundle: Any) -> Any:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    bundle[0].issue_cert("localhost").configure_cert(context)
-    return serve(answer, tls=context)
+def secure(serve: Any, server_tls: ssl.SSLContext) -> Any:
+    return serve(answer, tls=server_tls)
 
 
 @pytest.fixture
@@ -80,8 +44,8 @@ async def ask(pools: AsyncPools, url: str) -> AsyncWire:
     return wire
 
 
-def test_https_goes_through_the_proxy(secure: Any, proxy: Any, bundle: Any) -> None:
-    pools = AsyncPools(ca_bundle=bundle[1])
+def test_https_goes_through_the_proxy(secure: Any, proxy: Any, bundle: str) -> None:
+    pools = AsyncPools(ca_bundle=bundle)
 
     async def twice() -> list[bool | None]:
         return [(await ask(pools, secure.url)).reused for _ in range(2)]
@@ -97,17 +61,17 @@ def test_https_goes_through_the_proxy(secure: Any, proxy: Any, bundle: Any) -> N
 
 @pytest.mark.parametrize("no_proxy", ["localhost", "localhost:{port}"])
 def test_no_proxy_goes_straight(
-    no_proxy: str, secure: Any, proxy: Any, bundle: Any, monkeypatch: pytest.MonkeyPatch
+    no_proxy: str, secure: Any, proxy: Any, bundle: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", no_proxy.format(port=secure.port))
 
-    asyncio.run(ask(AsyncPools(ca_bundle=bundle[1]), secure.url))
+    asyncio.run(ask(AsyncPools(ca_bundle=bundle), secure.url))
 
     assert proxy.requests == []
 
 
-def test_trust_env_false_goes_straight(secure: Any, proxy: Any, bundle: Any) -> None:
-    asyncio.run(ask(AsyncPools(ca_bundle=bundle[1], trust_env=False), secure.url))
+def test_trust_env_false_goes_straight(secure: Any, proxy: Any, bundle: str) -> None:
+    asyncio.run(ask(AsyncPools(ca_bundle=bundle, trust_env=False), secure.url))
 
     assert proxy.requests == []
 

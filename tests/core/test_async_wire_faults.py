@@ -253,25 +253,6 @@ def test_a_connection_that_is_never_accepted(over_the_wire: Kind) -> None:
 # ------------------------------------------------------------------------------------------------------- TLS
 
 
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def server_tls(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    return context
-
-
-@pytest.fixture
-def bundle(authority: trustme.CA, tmp_path: Any) -> str:
-    path = tmp_path / "authority.pem"
-    authority.cert_pem.write_to_path(str(path))
-    return str(path)
-
-
 @pytest.fixture
 def trusting_pools(over_the_wire: Kind, bundle: str) -> Any:
     return (Pools if over_the_wire is over_the_sync_wire else AsyncPools)(ca_bundle=bundle)

@@ -264,25 +264,6 @@ def test_an_empty_error_body_may_claim_a_coding(backend: str, serve: Any, make_c
 # ------------------------------------------------------------------------------------------------------- TLS
 
 
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def server_tls(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    return context
-
-
-@pytest.fixture
-def bundle(authority: trustme.CA, tmp_path: Any) -> str:
-    path = tmp_path / "authority.pem"
-    authority.cert_pem.write_to_path(str(path))
-    return str(path)
-
-
 def test_tls_with_the_authority_named(
     backend: str, serve: Any, make_client: Any, body_of: Any, reply: Any, server_tls: Any, bundle: str
 ) -> None:

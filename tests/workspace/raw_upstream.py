@@ -1,4 +1,4 @@
-"""A server that sends given bytes: an upstream workspace down to its framing, and what it received."""
+"""An upstream workspace down to its framing: a server that answers with given bytes."""
 
 from __future__ import annotations
 
@@ -7,74 +7,33 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from byte_server import ByteServer
+
 Answer = Callable[[bytes], Iterable[bytes]]
 
 
-class RawUpstream:
+class RawUpstream(ByteServer):
     """Answers each connection once, with the pieces that `answer` gives for the request, and closes it.
 
     Attributes:
-        requests: What was received, whole requests.
         left: Set once the other side has closed a connection before its answer had ended.
     """
 
     def __init__(self, answer: Answer) -> None:
-        self._answer = answer
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.requests: list[bytes] = []
         self.left = threading.Event()
-        self._threads: list[threading.Thread] = []
-        self._accepting = threading.Thread(target=self._accept, daemon=True)
-        self._accepting.start()
+        self._answer = answer
+        super().__init__(self._reply)
 
-    def stop(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._accepting.join()
-        for thread in self._threads:
-            thread.join(30)
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
-            self._threads.append(thread)
-            thread.start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with connection:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            request = _read_request(connection)
-            if not request:
-                return
-            self.requests.append(request)
-            try:
-                for piece in self._answer(request):
-                    connection.sendall(piece)
-                    if _has_left(connection):
-                        self.left.set()
-                        return
-            except OSError:
-                self.left.set()
-
-
-def _read_request(connection: socket.socket) -> bytes:
-    data = b""
-    while b"\r\n\r\n" not in data:
-        if not (more := connection.recv(65536)):
-            return b""
-        data += more
-    head, _, body = data.partition(b"\r\n\r\n")
-    length = next(
-        (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
-    )
-    while len(body) < length:
-        body += connection.recv(65536)
-    return head + b"\r\n\r\n" + body
+    def _reply(self, connection: socket.socket, server: ByteServer) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            for piece in self._answer(self.requests[-1]):
+                connection.sendall(piece)
+                if _has_left(connection):
+                    self.left.set()
+                    return
+        except OSError:
+            self.left.set()
 
 
 def _has_left(connection: socket.socket) -> bool:
@@ -93,7 +52,7 @@ def raw_upstream(answer: Answer | bytes) -> Iterator[RawUpstream]:
     try:
         yield server
     finally:
-        server.stop()
+        server.close()
 
 
 def head(*lines: str, status: str = "200 OK") -> bytes:
