@@ -8,6 +8,9 @@ itself, which returns before it reads: its stream object is dropped unread, the 
 from __future__ import annotations
 
 import inspect
+import logging
+import os
+import sys
 import threading
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
@@ -27,6 +30,23 @@ if TYPE_CHECKING:
 _NOT_IN_BODY = frozenset({"self", "model", "stream", "timeout", "extra_body", "extra_headers", "extra_query"})
 
 
+def _openai_module() -> Any:
+    """The module ``openai``; what ``OPENAI_LOG`` has it do to the host's logging when it is imported is undone."""
+    if "openai" in sys.modules or not os.environ.get("OPENAI_LOG"):
+        import openai
+
+        return openai
+    handlers = list(logging.root.handlers)
+    levels = {name: logging.getLogger(name).level for name in ("openai", "httpx")}
+    import openai
+
+    for handler in [handler for handler in logging.root.handlers if handler not in handlers]:
+        logging.root.removeHandler(handler)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    return openai
+
+
 class OpenAIBackend(Backend):
     """One API of ``openai.OpenAI``."""
 
@@ -34,8 +54,7 @@ class OpenAIBackend(Backend):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        import openai
-
+        openai = _openai_module()
         self._client = self._own(openai.OpenAI, client_over_the_wire(openai))
         api = self.api_of(self._client)
         self._create = api.with_raw_response.create
@@ -61,8 +80,7 @@ class OpenAIBackend(Backend):
     def _asynchronous(self) -> Any:
         """The API of an ``AsyncOpenAI``. It is bound to no loop: connections are the wire's."""
         if self._async_api is None:
-            import openai
-
+            openai = _openai_module()
             with self._lock:
                 if self._async_api is None:
                     client = self._own(openai.AsyncOpenAI, async_client_over_the_wire(openai))

@@ -19,6 +19,7 @@ from isochat.foreign_code import blamed, is_its_exit
 from isochat.routes import PATHS
 from isochat.text_safety import check_headers
 from isochat.transport.deadline import Deadline
+from isochat.transport.key_log import named_as_culprit
 
 if TYPE_CHECKING:
     from isochat.transport.async_pools import AsyncPools
@@ -103,7 +104,8 @@ class Connections:
 
     def async_wire(self, call: Call, credentials: Mapping[str, str], *, streaming: bool = False) -> AsyncWire:
         """The same for the running event loop."""
-        from isochat.transport.async_wire import AsyncWire
+        with named_as_culprit():  # importing aiohttp opens it
+            from isochat.transport.async_wire import AsyncWire
         from isochat.transport.tap import record
 
         pools, options = self._open_async_pools(), self._options(call, credentials)
@@ -208,7 +210,8 @@ class Connections:
             options=self._settings.options,
         )
         try:
-            return self._backend_class(setup)
+            with named_as_culprit():
+                return self._backend_class(setup)
         except ImportError as error:
             raise plugins.not_installed(self._backend_class.name, error) from error
         except ChatError:

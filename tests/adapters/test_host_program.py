@@ -389,12 +389,16 @@ with Workspace([]) as workspace:
                 client.chat("Hi")
             except isochat.StatusError as error:
                 assert error.status_code == status
-print(logging.root.handlers, logging.root.level)
+levels = {name: logging.getLogger(name).level for name in ("openai", "httpx")}
+print(logging.root.handlers, logging.root.level, levels)
 """
 
 
-def test_the_root_logger_is_left_to_the_host(backend: str) -> None:
+@pytest.mark.parametrize("openai_log", ["", "debug"])
+def test_the_root_logger_is_left_to_the_host(openai_log: str, backend: str) -> None:
     # In a process of its own: pytest has handlers on the root logger, which hide what a bare program would get.
-    done = subprocess.run([sys.executable, "-c", ROOT_LOGGER, backend], capture_output=True, text=True, check=False)
+    environment = {**os.environ, "OPENAI_LOG": openai_log}
+    command = [sys.executable, "-c", ROOT_LOGGER, backend]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
-    assert (done.stdout, done.stderr) == ("[] 30\n", "")
+    assert (done.stdout, done.stderr) == ("[] 30 {'openai': 0, 'httpx': 0}\n", "")

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from isochat.cli.printable import printable
 from isochat.errors import ChatError, ConfigurationError, InvalidInputError
+from isochat.transport.key_log import key_log_error
 
 OK = 0
 DIFFERENT = 1
@@ -42,6 +43,7 @@ def code_of(error: Exception) -> int:
 
 def fail(error: Exception, debug: bool) -> NoReturn:
     """Say ``error`` in one line on stderr and end the process with its code."""
+    error = key_log_error(error) or error
     if debug:
         traceback.print_exception(error)
     elif isinstance(error, ChatError):

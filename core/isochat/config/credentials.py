@@ -32,6 +32,7 @@ from isochat.errors import (
 from isochat.redaction import Environment, Redactor, Secret, hidden, hidden_login, hidden_values
 from isochat.text_safety import check_host, check_token
 from isochat.transport.deadline import Deadline
+from isochat.transport.key_log import named_as_culprit
 
 T = TypeVar("T")
 
@@ -118,7 +119,8 @@ class UnifiedConfig(Credentials):
         likely_host: str | None = None,
     ) -> None:
         try:
-            from databricks.sdk.core import Config
+            with named_as_culprit():
+                from databricks.sdk.core import Config
         except ImportError as error:
             raise BackendNotInstalledError(
                 "no token is given, and other credentials need the Databricks SDK",

@@ -6,6 +6,7 @@ import os
 import ssl
 
 from isochat.errors import ConfigurationError
+from isochat.transport.key_log import key_log_error, named_as_culprit
 
 
 def trusting(ca_bundle: str | None, trust_env: bool) -> ssl.SSLContext:
@@ -16,8 +17,13 @@ def trusting(ca_bundle: str | None, trust_env: bool) -> ssl.SSLContext:
         trust_env: Read ``SSL_CERT_FILE`` and ``REQUESTS_CA_BUNDLE``, in this order.
 
     Raises:
-        ConfigurationError: the file cannot be used.
+        ConfigurationError: the file cannot be used, or that of ``SSLKEYLOGFILE`` not be written.
     """
+    with named_as_culprit():
+        return _trusting(ca_bundle, trust_env)
+
+
+def _trusting(ca_bundle: str | None, trust_env: bool) -> ssl.SSLContext:
     source, path = "ca_bundle", ca_bundle
     if path is None and trust_env:
         source, path = next(
@@ -38,6 +44,8 @@ def trusting(ca_bundle: str | None, trust_env: bool) -> ssl.SSLContext:
             return ssl.create_default_context(capath=path)
         return ssl.create_default_context(cafile=path)
     except (OSError, ssl.SSLError) as error:
+        if key_log_error(error):
+            raise
         raise ConfigurationError(
             f"the certificate file of {source} cannot be used: {path}: {error}",
             remedy="Name a PEM file that can be read",
