@@ -6,6 +6,7 @@ It says on stdout where it is, waits for a line on stdin after each interrupt, a
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import Callable
 
@@ -57,6 +58,7 @@ WAYS: tuple[Callable[[isochat.Client], None], ...] = (call, stream, acall, astre
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which who starts it in the background has it ignore
     with isochat.Client(
         sys.argv[2], host=sys.argv[1], token="t", endpoint="any", max_retries=0, max_connections=1
     ) as client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import logging
 import pickle
@@ -14,7 +15,7 @@ import pytest
 
 import isochat
 from isochat.errors import cleaned
-from isochat.redaction import Redactor, without_locals
+from isochat.redaction import Redactor, Secret, hidden, without_locals
 from isochat_workspace import Workspace
 
 TOKEN = "dapi-of-the-test"
@@ -124,6 +125,17 @@ def test_no_log_by_default() -> None:
     logger = logging.getLogger("isochat")
 
     assert (logger.level, [type(handler) for handler in logger.handlers]) == (logging.NOTSET, [logging.NullHandler])
+
+
+def test_a_secret_is_a_text_that_is_blank_in_every_repr() -> None:
+    secret = Secret(TOKEN)
+
+    assert secret == TOKEN
+    assert f"Bearer {secret}" == f"Bearer {TOKEN}"
+    for shown in (secret, secret[:8], secret[0], copy.copy(secret), copy.deepcopy([secret])[0], hidden(TOKEN)):
+        assert repr(shown) == "[token]"
+    assert TOKEN.encode() not in pickle.dumps(secret)
+    assert pickle.loads(pickle.dumps(secret)) == "[token]"
 
 
 def test_a_token_of_a_letter_or_two_spoils_no_text() -> None:

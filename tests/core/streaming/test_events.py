@@ -93,6 +93,17 @@ def test_pieces_that_are_events_are_read_as_all_are(pieces):
     assert decoded(pieces) == expected(b"".join(pieces))
 
 
+@pytest.mark.parametrize("before", [b"data: x\n\n", b"data: x\n\n\r", b"event: e\n", b"data: x\n", b": c", b""])
+@pytest.mark.parametrize(
+    "piece",
+    [b"\xef\xbb\xbfdata: a\n\n", b"data: a\rdata: b\n\n", b"data: a\ndata: b\n\n", b"data: a\n\ndata: b\nevent: e\n\n"],
+)
+def test_a_piece_that_begins_and_ends_as_whole_events_do(before, piece):
+    after = b"\ndata: z\n\n"
+
+    assert decoded([before, piece, piece, after]) == expected(before + piece + piece + after)
+
+
 @settings(MANY, max_examples=80)
 @given(streams)
 def test_an_event_comes_with_the_very_byte_that_ends_its_blank_line(stream):
