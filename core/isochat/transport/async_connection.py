@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import http.client
 import os
 import socket
 from contextlib import suppress
@@ -19,8 +20,11 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from aiohttp.abc import AbstractResolver, AbstractStreamWriter, ResolveResult
 from aiohttp.client_proto import ResponseHandler
+from urllib3.util.wait import wait_for_read
 
 from isochat.errors import ChatError, ConfigurationError
+from isochat.transport import failures
+from isochat.transport.chunked import ChunkedBody
 from isochat.transport.deadline import run_beside_loop
 from isochat.transport.limits import DEFAULT_LIMITS
 
@@ -31,6 +35,9 @@ if TYPE_CHECKING:
 # In a list that is emptied afterwards: asyncio keeps a copy of the context in which a connection was made.
 under_way: ContextVar[list[AsyncWire]] = ContextVar("isochat_async_wire")
 
+# RFC 9112 6.3
+_WITHOUT_BODY = (204, 304)
+
 
 class Connection(ResponseHandler):
     """One connection, and the wire it works for.
@@ -40,6 +47,7 @@ class Connection(ResponseHandler):
 
     Attributes:
         reply: aiohttp's reply whose body is on its way.
+        used: Whether it has served a request.
         reader_waits: Whether somebody waits for the body's next bytes.
     """
 
@@ -51,8 +59,11 @@ class Connection(ResponseHandler):
         self.reply: aiohttp.ClientResponse | None = None
         self.reader_waits = False
         self._wire: AsyncWire | None = None
-        self._used = False
+        self.used = False
         self._held = b""
+        self._left: int | None = None  # bytes of the body that have not come, where its length is known
+        self._chunks: ChunkedBody | None = None
+        self._unasked = False  # whether more has come than the reply
         self._content: aiohttp.StreamReader | None = None
         self._rest = b""
         self._paused_reading = False
@@ -62,11 +73,12 @@ class Connection(ResponseHandler):
 
     def serve(self, wire: AsyncWire) -> None:
         """Work for ``wire`` from here on."""
-        wire.reused = self._used
+        wire.reused = self.used
         wire.connection = self
-        self._used = True
+        self.used = True
         self._wire = wire
         self._held = b""
+        self._left = self._chunks = None
         self._content = None
         self._rest = b""
         self.reader_waits = False
@@ -89,15 +101,28 @@ class Connection(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         wire = self._wire
-        if wire is None or not data:  # a body, or a proxy's reply
-            super().data_received(data)
-        else:
+        if wire is not None:
             self._receive_head(data, wire.heads)
+        elif self._content is not None:
+            self._receive_body(data)
+        else:  # a proxy's reply
+            super().data_received(data)
         failure = self.exception()
         content = self._content
         if failure is not None and content is not None and not content.is_eof() and content.exception() is None:
             self._keep_rest()
             content.set_exception(failure)
+
+    @property
+    def should_close(self) -> bool:
+        """Whether it cannot be used again: aiohttp would take what nobody has asked for as the next reply."""
+        return self._unasked or super().should_close
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether something has come while it was idle, mostly its end, of which the loop has not told it yet."""
+        sock = None if self._carrier is None else self._carrier.get_extra_info("socket")
+        return sock is not None and wait_for_read(sock, timeout=0.0)
 
     def pause_reading(self) -> None:
         self._paused_reading = True
@@ -172,15 +197,35 @@ class Connection(ResponseHandler):
         if heads.head is None:
             return
         self._wire, self._held = None, b""
-        head, body = data[heads.begun : heads.count], data[heads.count :]
         length = heads.head.first("content-length")
-        if length is not None and len(body) <= int(length):
-            super().data_received(head + body)
+        if heads.head.chunked:
+            self._chunks = ChunkedBody()
+        elif length is not None or heads.head.status in _WITHOUT_BODY:
+            self._left = 0 if heads.head.status in _WITHOUT_BODY else int(length or 0)
+        super().data_received(data[heads.begun : heads.count])
+        if len(data) > heads.count and self.exception() is None:
+            self._receive_body(data[heads.count :])
+
+    def _receive_body(self, data: bytes) -> None:
+        """Let aiohttp see the body and nothing behind it, its chunks as good as new: its grammar is not ours."""
+        chunks = self._chunks
+        if chunks is not None:
+            data = chunks.feed(data)
+            if data:
+                super().data_received(b"%x\r\n%b\r\n" % (len(data), data))
+            if chunks.damage is not None:
+                self._refuse(failures.transport_error(http.client.HTTPException(chunks.damage), "body"))
+            elif chunks.ended:
+                self._chunks, self._left = None, 0
+                self._unasked = bool(chunks.rest)
+                super().data_received(b"0\r\n\r\n")
             return
-        # By itself: together with chunks that are damaged, or with something behind the body, aiohttp would lose it.
-        super().data_received(head)
-        if body and self.exception() is None:
-            super().data_received(body)
+        if self._left is not None:
+            self._unasked = len(data) > self._left
+            data = data[: self._left]
+            self._left -= len(data)
+        if data:
+            super().data_received(data)
 
     def _keep_rest(self) -> None:
         content = self._content
@@ -211,8 +256,10 @@ class Connector(aiohttp.TCPConnector):
         (wire,) = under_way.get()
         wire.phase = "pool" if self.limit else "connect"
         connection = await super().connect(req, *args, **kwargs)
-        while connection.protocol is not None and connection.protocol.should_close:
-            # A reply that nobody had asked for came behind the last one: aiohttp would take it for the next one.
+        while (
+            isinstance(used := connection.protocol, Connection) and used.used and (used.should_close or used.has_ended)
+        ):
+            # It was closed, or more than its reply came, while it was idle.
             connection.close()
             connection = await super().connect(req, *args, **kwargs)
         if not isinstance(connection.protocol, Connection):

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 
 import aiohttp
-from aiohttp.http_exceptions import LineTooLong, TransferEncodingError
+from aiohttp.http_exceptions import ContentLengthError, LineTooLong, TransferEncodingError
 
 from isochat.errors import (
     ChatError,
@@ -22,6 +22,7 @@ from isochat.errors import (
     ResponseTooLargeError,
     TLSError,
 )
+from isochat.transport.failures import CUT_SHORT, NO_REPLY
 
 
 def transport_error(error: Exception, phase: Phase) -> ChatError:
@@ -53,8 +54,12 @@ def transport_error(error: Exception, phase: Phase) -> ChatError:
     for cause in causes:
         if isinstance(cause, LineTooLong) or "Too many headers" in str(cause):
             return ResponseTooLargeError("the reply's head has too many or too long lines")
-    if phase == "body" or any(isinstance(cause, TransferEncodingError) for cause in causes):
-        return ConnectionLostError(f"the connection ended inside the reply: {_in_words(causes)}")
+    if any(isinstance(cause, ContentLengthError | TransferEncodingError) for cause in causes):
+        return ConnectionLostError(CUT_SHORT)
+    if phase == "body":
+        return ConnectionLostError(f"{CUT_SHORT}: {_in_words(causes)}")
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return ConnectionLostError(NO_REPLY)
     if isinstance(error, aiohttp.ClientResponseError):
         return ProtocolError(f"the server's reply is not HTTP: {_in_words(causes)}")
     if isinstance(error, aiohttp.ClientError | OSError):

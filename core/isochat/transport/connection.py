@@ -21,6 +21,7 @@ from urllib3.exceptions import NameResolutionError
 
 from isochat.errors import ConnectError, ConnectionLostError
 from isochat.transport.chunked import ChunkedBody
+from isochat.transport.failures import CUT_IN_HEAD
 from isochat.transport.places import Places, under_way
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class _Reader(io.RawIOBase):
     def __init__(self, owner: ClockedSocket) -> None:
         self.owner = owner
         self._raw = owner.socket.makefile("rb", buffering=0)
+        self.count = 0
 
     def readable(self) -> bool:
         return True
@@ -49,9 +51,10 @@ class _Reader(io.RawIOBase):
             raise wire.out_of_time() from None
         if wire.phase == "first_byte":
             if not count and wire.heads.count:
-                raise ConnectionLostError("the connection ended inside the reply's headers")
+                raise ConnectionLostError(CUT_IN_HEAD)
             if count and wire.heads.head is None:
                 wire.heads.feed(bytes(buffer[:count]))
+        self.count += count or 0
         return count
 
     def close(self) -> None:
@@ -109,9 +112,11 @@ class _Response(http.client.HTTPResponse):
         return version, 100 if status < 200 else status, reason
 
     _chunks: ChunkedBody | None = None
+    _size = 0
 
     def begin(self) -> None:
         super().begin()
+        self._size = self.length or 0
         if self.chunked:
             self._chunks = ChunkedBody()
         under_way.get().read_body = self.read1
@@ -124,9 +129,13 @@ class _Response(http.client.HTTPResponse):
         """
         if self._chunks is not None:
             return self._read_chunks(self._chunks, n)
+        reader = self.fp
         data = super().read1(n)
         if not data and self.length:
             raise http.client.IncompleteRead(b"", self.length)
+        if self.length == 0 and reader is not None:  # in Python 3.13 it is closed by now, and still knows what it read
+            raw: Any = reader.raw
+            raw.owner.unasked = raw.count > raw.owner.wire.heads.count + self._size
         if self.length == 0 and self.fp is not None:
             self._close_conn()  # type: ignore[attr-defined]  # http.client does so in read(), and from 3.13 on here
         return data

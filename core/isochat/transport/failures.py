@@ -22,6 +22,10 @@ from isochat.errors import (
     TLSError,
 )
 
+CUT_IN_HEAD = "the connection ended inside the reply's head"
+CUT_SHORT = "the connection ended inside the reply"
+NO_REPLY = "the server closed the connection without a reply"
+
 
 def transport_error(error: Exception, phase: Phase) -> ChatError:
     """The isochat error for ``error``, raised by the transport in ``phase``; a ChatError passes as it is."""
@@ -56,10 +60,14 @@ def transport_error(error: Exception, phase: Phase) -> ChatError:
         return ConnectError(
             f"no connection: {_innermost(error)}", remedy="Check the host, the network and the proxy settings"
         )
-    if isinstance(error, u3.IncompleteRead | u3.InvalidChunkLength) or phase == "body":
-        return ConnectionLostError(f"the connection ended inside the reply: {_innermost(error)}")
     cause = _innermost(error)
-    if isinstance(cause, http.client.HTTPException) and not isinstance(cause, http.client.RemoteDisconnected):
+    if isinstance(cause, http.client.IncompleteRead):
+        return ConnectionLostError(CUT_SHORT)
+    if isinstance(error, u3.IncompleteRead | u3.InvalidChunkLength) or phase == "body":
+        return ConnectionLostError(f"{CUT_SHORT}: {cause}")
+    if isinstance(cause, http.client.RemoteDisconnected):
+        return ConnectionLostError(NO_REPLY)
+    if isinstance(cause, http.client.HTTPException):
         return ProtocolError(f"the server's reply is not HTTP: {type(cause).__name__}: {cause}")
     if isinstance(error, OSError | u3.HTTPError | http.client.HTTPException):
         return ConnectionLostError(f"the connection was lost in phase {phase!r}: {cause}")

@@ -36,7 +36,12 @@ class Head(NamedTuple):
     @property
     def delimited(self) -> bool:
         """Whether the body says where it ends, by its length or its chunks."""
-        return self.first("content-length") is not None or (self.first("transfer-encoding") or "").lower() == "chunked"
+        return self.first("content-length") is not None or self.chunked
+
+    @property
+    def chunked(self) -> bool:
+        """Whether it is in chunks."""
+        return (self.first("transfer-encoding") or "").lower() == "chunked"
 
     @property
     def coding(self) -> str:
