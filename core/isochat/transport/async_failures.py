@@ -22,11 +22,15 @@ from isochat.errors import (
     ResponseTooLargeError,
     TLSError,
 )
-from isochat.transport.failures import CUT_SHORT, NO_REPLY
+from isochat.transport.failures import CUT_IN_HEAD, CUT_SHORT, NO_REPLY
 
 
-def transport_error(error: Exception, phase: Phase) -> ChatError:
-    """The isochat error for ``error``, raised by the transport in ``phase``; a ChatError passes as it is."""
+def transport_error(error: Exception, phase: Phase, *, begun: bool = False) -> ChatError:
+    """The isochat error for ``error``, raised by the transport in ``phase``; a ChatError passes as it is.
+
+    Args:
+        begun: Whether a part of the reply had come.
+    """
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ChatError):
@@ -59,7 +63,7 @@ def transport_error(error: Exception, phase: Phase) -> ChatError:
     if phase == "body":
         return ConnectionLostError(f"{CUT_SHORT}: {_in_words(causes)}")
     if isinstance(error, aiohttp.ServerDisconnectedError):
-        return ConnectionLostError(NO_REPLY)
+        return ConnectionLostError(CUT_IN_HEAD if begun else NO_REPLY)
     if isinstance(error, aiohttp.ClientResponseError):
         return ProtocolError(f"the server's reply is not HTTP: {_in_words(causes)}")
     if isinstance(error, aiohttp.ClientError | OSError):

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import ServerDisconnectedError
 from yarl import URL
 
 from isochat.errors import ChatError, ChatTimeoutError, ConnectionLostError, Phase
@@ -126,6 +125,4 @@ class AsyncWire(Exchange):
         return failures.pool_is_busy() if self.phase == "pool" else super().out_of_time()
 
     def translated(self, error: Exception) -> ChatError:
-        if self.heads.count and isinstance(error, ServerDisconnectedError):
-            return ConnectionLostError(failures.CUT_IN_HEAD)
-        return async_failures.transport_error(error, self.phase)
+        return async_failures.transport_error(error, self.phase, begun=bool(self.heads.count))
