@@ -27,9 +27,8 @@ def test_public_names_are_sorted_and_exist():
 
 
 def test_every_module_says_which_question_it_answers():
-    modules = [
-        path for path in TRACKED if path.endswith(".py") and path.split("/")[0] in ("core", "adapters", "conformance")
-    ]
+    # The proof of a foreign plugin is the three lines that the README shows.
+    modules = [path for path in TRACKED if path.endswith(".py") and not path.startswith("tests/third_party_plugin/")]
 
     silent = [path for path in modules if not (ROOT / path).read_text(encoding="utf-8").startswith('"""')]
 

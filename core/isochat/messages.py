@@ -55,20 +55,7 @@ def _read_message(message: Any, path: str) -> dict[str, Any]:
         content = plain["content"] = list(content)
     if isinstance(content, list):
         for index, block in enumerate(content):
-            if not isinstance(block, Mapping) or not isinstance(block.get("type"), str):
-                raise InvalidInputError(
-                    f"{path}.content[{index}] is {_kind(block)}; expected a content block",
-                    remedy="Pass {'type': 'text', 'text': ...} or another block that has a type",
-                )
-            if block["type"] == "file" and not isinstance(block.get("file"), Mapping):
-                raise InvalidInputError(
-                    f"{path}.content[{index}].file is {_kind(block.get('file'))}; expected an object"
-                )
-            if block["type"] == "text" and not isinstance(block.get("text"), str):
-                raise InvalidInputError(
-                    f"{path}.content[{index}].text is {_kind(block.get('text'))}; expected text",
-                    remedy="Pass {'type': 'text', 'text': ...}",
-                )
+            _check_block(block, f"{path}.content[{index}]")
     elif not isinstance(content, str) and not (content is None and role == "assistant"):
         raise InvalidInputError(
             f"{path}.content is {_kind(content)}; expected text or a list of content blocks"
@@ -79,6 +66,20 @@ def _read_message(message: Any, path: str) -> dict[str, Any]:
     _check_tool_calls(plain.get("tool_calls"), f"{path}.tool_calls")
     check_sendable(plain, path)
     return plain
+
+
+def _check_block(block: Any, path: str) -> None:
+    if not isinstance(block, Mapping) or not isinstance(block.get("type"), str):
+        raise InvalidInputError(
+            f"{path} is {_kind(block)}; expected a content block",
+            remedy="Pass {'type': 'text', 'text': ...} or another block that has a type",
+        )
+    if block["type"] == "file" and not isinstance(block.get("file"), Mapping):
+        raise InvalidInputError(f"{path}.file is {_kind(block.get('file'))}; expected an object")
+    if block["type"] == "text" and not isinstance(block.get("text"), str):
+        raise InvalidInputError(
+            f"{path}.text is {_kind(block.get('text'))}; expected text", remedy="Pass {'type': 'text', 'text': ...}"
+        )
 
 
 def _check_tool_calls(calls: Any, path: str) -> None:

@@ -93,7 +93,9 @@ def test_pieces_that_are_events_are_read_as_all_are(pieces):
     assert decoded(pieces) == expected(b"".join(pieces))
 
 
-@pytest.mark.parametrize("before", [b"data: x\n\n", b"data: x\n\n\r", b"event: e\n", b"data: x\n", b": c", b""])
+@pytest.mark.parametrize(
+    "before", [b"data: x\n\n", b"data: x\n\n\r", b"event: e\n", b"event: e\nevent\n", b"data: x\n", b": c", b""]
+)
 @pytest.mark.parametrize(
     "piece",
     [b"\xef\xbb\xbfdata: a\n\n", b"data: a\rdata: b\n\n", b"data: a\ndata: b\n\n", b"data: a\n\ndata: b\nevent: e\n\n"],
@@ -165,6 +167,14 @@ def test_the_cap_is_the_size_of_the_data():
     assert feed_all(10, [b"data: " + b"x" * 11 + b"\n\n"]) == -1
     assert feed_all(11, [b"data: 12345\ndata: 12345\n\n"]) == 1
     assert feed_all(10, [b"data: 12345\ndata: 12345\n\n"]) == -1
+
+
+def test_the_cap_holds_for_an_event_that_comes_in_one_piece():
+    decoder = EventDecoder(10)
+    assert [event.data for event in decoder.feed(b"data: begun\n\n")] == [b"begun"]
+
+    with pytest.raises(ResponseTooLargeError):
+        list(decoder.feed(b"data: eleven long\n\n"))
 
 
 def test_the_cap_counts_for_each_event_by_itself():
