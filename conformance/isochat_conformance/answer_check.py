@@ -8,6 +8,7 @@ from typing import Any
 
 import isochat
 from isochat.errors import ChatError
+from isochat.notes import ADDED
 from isochat.request import Api
 from isochat.results import ChatResult
 from isochat_conformance.case import Case
@@ -81,8 +82,26 @@ def _check_meta(result: ChatResult, case: Case, api: Api, mode: Mode, backend: s
     words = expected.warnings.get(api, [])
     if is_streamed(mode):
         words = [*words, *expected.stream_warnings.get(api, [])]
-    if len(words) != len(meta.warnings) or any(w not in told for w, told in zip(words, meta.warnings, strict=False)):
-        yield f"meta.warnings is {shown(meta.warnings)}, expected warnings that contain {shown(words)}"
+    added = [warning for warning in meta.warnings if warning.startswith(f"{ADDED} ")]
+    others = [warning for warning in meta.warnings if warning not in added]
+    yield from _warning_differences(words, others)
+    yield from _warning_differences([*_additions(case, api, mode)], added)
+
+
+def _warning_differences(words: list[str], warnings: list[str]) -> Iterator[str]:
+    if len(words) != len(warnings) or any(w not in told for w, told in zip(words, warnings, strict=False)):
+        yield f"meta.warnings holds {shown(warnings)}, expected warnings that contain {shown(words)}"
+
+
+def _additions(case: Case, api: Api, mode: Mode) -> Iterator[str]:
+    """What stands on the wire that nobody asked for, and is to be told."""
+    body = case.wire[api].bodies(api, is_streamed(mode))[-1]
+    asked = {**case.ask.target_params, **case.ask.params}
+    said = [tool.get("function", tool).get("strict") for tool in asked.get("tools") or ()]
+    if api == "responses" and [tool.get("strict") for tool in body.get("tools", ())] != said:
+        yield "strict"
+    if "stream_options" in body and "stream_options" not in {**asked, **(asked.get("extra_body") or {})}:
+        yield "stream_options"
 
 
 def check_error(error: Exception, case: Case, api: Api, mode: Mode, backend: str, token: str) -> Iterator[str]:

@@ -18,6 +18,7 @@ from isochat.errors import (
     ConnectionLostError,
     located,
 )
+from isochat.notes import ADDED
 from isochat.observing import log_attempt
 from isochat.output_types import Parsing
 from isochat.request import Options, Request
@@ -33,6 +34,7 @@ X = TypeVar("X", bound="Exchange")
 
 STREAM_OPTIONS = "stream_options"
 _REFUSED = re.compile(r"unknown field|Extra inputs|not permitted|unrecognized|unexpected|unsupported|not support", re.I)
+ASKED_FOR_USAGE = f'{ADDED} stream_options: {{"include_usage": true}}: some endpoints tell no token counts unasked'
 LEFT_OUT = "left out stream_options: this endpoint refuses it, so the stream may come without token counts"
 
 
@@ -206,7 +208,11 @@ def with_usage(request: Request) -> Request:
     """
     if request.api != "chat-completions" or STREAM_OPTIONS in request.body:
         return request
-    return msgspec.structs.replace(request, body={**request.body, STREAM_OPTIONS: {"include_usage": True}})
+    return msgspec.structs.replace(
+        request,
+        body={**request.body, STREAM_OPTIONS: {"include_usage": True}},
+        warnings=(*request.warnings, ASKED_FOR_USAGE),
+    )
 
 
 def without_stream_options(request: Request) -> Request:
@@ -214,4 +220,5 @@ def without_stream_options(request: Request) -> Request:
     if STREAM_OPTIONS not in request.body:
         return request
     body = {name: value for name, value in request.body.items() if name != STREAM_OPTIONS}
-    return msgspec.structs.replace(request, body=body, warnings=(*request.warnings, LEFT_OUT))
+    kept = tuple(warning for warning in request.warnings if warning != ASKED_FOR_USAGE)
+    return msgspec.structs.replace(request, body=body, warnings=(*kept, LEFT_OUT))

@@ -20,6 +20,10 @@ _NAMES: dict[Api, str] = {"chat-completions": "chat-completions API", "responses
 _OTHER: dict[Api, str] = {"chat-completions": "the Responses API", "responses": "chat completions"}
 
 
+ADDED = "added"
+"""The first word of a warning that tells of nothing lost: of what isochat said where the caller said nothing."""
+
+
 class UnsupportedParameterWarning(UserWarning):
     """A parameter, or something in the messages, was dropped because the backend's protocol cannot carry it."""
 
@@ -28,7 +32,7 @@ class Notes:
     """Takes note of one request on its way into the words of ``api``.
 
     Attributes:
-        warnings: What was dropped, left out or rewritten so far, for ``meta.warnings``.
+        warnings: What was added, dropped, left out or rewritten so far, for ``meta.warnings``.
     """
 
     def __init__(self, api: Api, on_unsupported: OnUnsupported = "raise") -> None:
@@ -54,6 +58,10 @@ class Notes:
     def left_out(self, what: str) -> None:
         """The model said ``what``, and only another API takes it back."""
         self.warnings.append(f"left out {what}: the API of this backend cannot take it back")
+
+    def added(self, what: str) -> None:
+        """The caller said nothing of ``what``, and the API would read that otherwise than the other one."""
+        self.warnings.append(f"{ADDED} {what}")
 
     def rewritten(self, what: str) -> None:
         """The same is said in another form."""

@@ -13,7 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypedDict
 
 from isochat.output_types import is_type
-from isochat.wire_format.parameter_shapes import flat_tool_choice, flat_tools, included_logprobs, text_format
+from isochat.wire_format.parameter_shapes import (
+    added_strictness,
+    flat_tool_choice,
+    flat_tools,
+    included_logprobs,
+    text_format,
+)
 
 Kind = Literal[
     "integer",
@@ -37,12 +43,14 @@ class NotCarried(NamedTuple):
 class Reshaped(NamedTuple):
     """Where a parameter stands in a Responses body, and what it looks like there; a shape of ``None`` is left out.
 
-    ``lacks`` is a field of its items that the Responses API does not have.
+    ``lacks`` is a field of its items that the Responses API does not have. ``adds`` tells what ``shape`` says beyond
+    what the caller said, ``None`` for nothing.
     """
 
     path: str
     shape: Callable[[Any], Any]
     lacks: str | None = None
+    adds: Callable[[Any], str | None] | None = None
 
 
 class Parameter(NamedTuple):
@@ -62,7 +70,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("top_k", "integer", _NOT_IN_API),
     Parameter("stop", "text or list of texts", _NOT_IN_API),
     Parameter("n", "integer", _NOT_IN_API),
-    Parameter("tools", "list", Reshaped("tools", flat_tools, lacks="cache_control")),
+    Parameter("tools", "list", Reshaped("tools", flat_tools, lacks="cache_control", adds=added_strictness)),
     Parameter("tool_choice", "text or object", Reshaped("tool_choice", flat_tool_choice)),
     Parameter("parallel_tool_calls", "boolean", "parallel_tool_calls"),
     Parameter("response_format", "object or type", Reshaped("text.format", text_format)),

@@ -41,7 +41,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
         body: The JSON body without ``model``; the backend adds it where its path does not name the endpoint.
         messages: The conversation as chat-completion mappings, whatever the dialect.
         headers: The caller's own headers; the wire adds them.
-        warnings: What was dropped or rewritten so that this API can carry the request.
+        warnings: What was added, dropped, left out or rewritten so that this API can carry the request.
         output: The type that the answer is to have, where ``response_format`` is one.
     """
 
@@ -203,6 +203,8 @@ def _responses_fields(given: Mapping[str, Any], notes: Notes) -> dict[str, Any]:
         if isinstance(place, Reshaped):
             if place.lacks is not None:
                 value = _without_field(name, value, place.lacks, notes)
+            if place.adds is not None and (added := place.adds(value)) is not None:
+                notes.added(added)
             value, place = place.shape(value), place.path
             if value is None:
                 continue

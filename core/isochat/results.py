@@ -213,7 +213,8 @@ class Meta(Record, frozen=True, eq=False):
         status_code, headers: The reply's status and headers (names in lower case).
         elapsed: Seconds for the whole call, retries and waiting included.
         attempts: Attempts made; 1 when the first one succeeded.
-        warnings: Whatever was dropped, added or rewritten on the way. Of a stream also ``completion_unproven`` (an
+        warnings: Whatever was dropped, added or rewritten on the way: each begins with ``dropped``, ``left out``,
+            ``rewrote`` or, where nothing is lost by it, ``added``. Of a stream also ``completion_unproven`` (an
             agent's, whose end only the connection's clean end proves), ``usage_missing`` (token counts were asked for
             and did not come) and ``not_streamed`` (the endpoint answered with a whole reply).
     """

@@ -151,7 +151,9 @@ def check(workspace: Workspace, backends: Sequence[str]) -> None:
     for turn, (result, post) in enumerate(zip(results, posts, strict=True)):
         body = {name: value for name, value in json.loads(post.body).items() if name != "model"}
         assert body == expected_body(turn, backends), turn
-        warned, words = result.meta.warnings, expected_warnings(turn, backends)
+        added = [told for told in result.meta.warnings if told.startswith("added ")]
+        assert [told.split(":")[0] for told in added] == (["added strict"] if API[backends[turn]] != CHAT else [])
+        warned, words = [told for told in result.meta.warnings if told not in added], expected_warnings(turn, backends)
         assert len(warned) == len(words), (turn, warned)
         assert all(word in told for word, told in zip(words, warned, strict=True)), (turn, warned)
         assert result.message.content == TEXTS[turn]

@@ -110,6 +110,25 @@ def test_what_has_no_item_is_told():
     ]
 
 
+def test_what_an_answer_had_beside_its_fields_may_not_stop_a_conversation():
+    left_out, told = [], []
+    history = [
+        {"role": "assistant", "content": "A", "reasoning_details": [{"type": "reasoning.text"}], "thinking_blocks": []},
+        {"role": "tool", "tool_call_id": "c1", "name": "f", "content": "12 C"},
+        {"role": "assistant", "content": "B", "name": "Ann", "function_call": {"name": "f", "arguments": "{}"}},
+    ]
+
+    items = for_responses(history, Told(unsupported=told, left_out=left_out))
+
+    assert items == [
+        {"role": "assistant", "content": "A"},
+        {"type": "function_call_output", "call_id": "c1", "output": "12 C"},
+        {"role": "assistant", "content": "B"},
+    ]
+    assert left_out == ["messages[0].reasoning_details", "messages[1].name"]
+    assert told == ["messages[2].function_call", "messages[2].name"]
+
+
 def test_an_empty_text_beside_a_call_is_no_text():
     answer = chat_answer(content=[SIGNED, {"type": "text", "text": ""}], tool_calls=[CALL])
 

@@ -74,6 +74,26 @@ def test_drop_is_told_in_the_result_alone(responses: Any, workspace: Workspace, 
     assert "seed" not in workspace.requests[0].json()
 
 
+def test_what_isochat_adds_is_told_and_no_python_warning(make_client: Make, workspace: Workspace) -> None:
+    silent = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    strict = {"type": "function", "function": {"name": "g", "strict": True, "parameters": {"type": "object"}}}
+    tools = [silent, strict, {"type": "custom", "custom": {"name": "h"}}, silent]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        chat = make_client("rest", workspace, on_unsupported="warn")
+        asked = make_client("openai-responses", workspace, on_unsupported="warn").chat("Hi", tools=tools)
+        streamed = chat.chat("Hi", stream=True, tools=tools).result()
+
+    assert [tool.get("strict") for tool in workspace.requests[0].json()["tools"]] == [False, True, None, False]
+    assert asked.meta.warnings == (
+        "added strict: false to tools[0], tools[3]: the Responses API would be strict where chat completions is not",
+    )
+    assert workspace.requests[1].json()["stream_options"] == {"include_usage": True}
+    assert [one.split(":")[0] for one in streamed.meta.warnings] == ["added stream_options"]
+    assert chat.chat("Hi", tools=tools).meta.warnings == ()
+    assert chat.chat("Hi", stream=True, stream_options={}).result().meta.warnings == ()
+
+
 def test_raise_sends_nothing_and_names_what_to_do(responses: Any, workspace: Workspace) -> None:
     with pytest.raises(isochat.UnsupportedParameterError, match=r"does not carry seed.*speaks chat completions"):
         responses("raise").chat("Hi", seed=1)

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from isochat.call import LEFT_OUT
 from isochat.cli.printable import printable
+from isochat.notes import ADDED
 from isochat.results import ChatResult, ToolCall
 from isochat.streaming.chunks import ChatChunk
 from isochat.streaming.reading import COMPLETION_UNPROVEN, USAGE_MISSING, WHOLE_REPLY
@@ -80,7 +81,7 @@ class InPipe:
         _write("\n" if self._written else f"{result.text}\n")
         for call in result.tool_calls if result.choices else ():
             _tell(f"tool call: {_in_one_line(call)}")
-        for warning in result.meta.warnings:
+        for warning in _told(result):
             if self._at_once or warning not in _OF_THE_STREAM_ALONE:
                 _tell(f"warning: {_in_words(warning)}")
 
@@ -123,7 +124,7 @@ class OnTerminal:
         self._end_line()
         footer = Console(stderr=True, highlight=False)
         footer.print(_footer(result), soft_wrap=True)
-        for warning in result.meta.warnings:
+        for warning in _told(result):
             footer.print(Text(_in_words(warning), style="yellow"), soft_wrap=True)
 
     def broken(self, partial: ChatResult) -> None:
@@ -197,6 +198,11 @@ def as_json_document(result: ChatResult) -> dict[str, Any]:
             "warnings": list(meta.warnings),
         },
     }
+
+
+def _told(result: ChatResult) -> list[str]:
+    """The warnings for people: not of what was added, by which nothing is lost."""
+    return [warning for warning in result.meta.warnings if not warning.startswith(f"{ADDED} ")]
 
 
 def _write(text: str) -> None:

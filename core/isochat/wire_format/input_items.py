@@ -16,12 +16,13 @@ from isochat.wire_format.turn_items import is_item, names_call, without
 
 _TEXT_BLOCKS = ("text", "input_text", "output_text")
 _REASONING_FIELDS = ("id", "encrypted_content")
-# What a model's message has beside what a caller may write.
-_OF_THE_MODEL = ("reasoning_content", "reasoning", "annotations", "audio")
 # The longest id of an item that the service takes back; it gives longer ones (databricks-openai cuts them to this too).
 _LONGEST_ID = 64
 # What a caller writes into a block, also into the model's.
 _OF_THE_CALLER = ("cache_control",)
+# And into a message of the model's. Whatever else stands there beside the known fields came with an answer: reasoning
+# in one of its many forms, annotations. A call in the older form may not go missing.
+_ASKED_OF_THE_MODEL = ("name", "function_call", *_OF_THE_CALLER)
 
 
 def for_responses(messages: Sequence[Mapping[str, Any]], notes: Notes) -> list[dict[str, Any]]:
@@ -117,9 +118,11 @@ class _Items:
         for name in sorted(message.keys() - known):
             if message[name] is None:
                 continue
-            if name in _OF_THE_MODEL and role == "assistant":
+            if role == "assistant" and name not in _ASKED_OF_THE_MODEL:
                 if message[name]:  # OpenAI's models write "annotations": []
                     self.notes.left_out(f"{self.path}.{name}")
+            elif (role, name) == ("tool", "name"):  # the call has it, which `tool_call_id` names; LangChain writes both
+                self.notes.left_out(f"{self.path}.name")
             else:
                 self.notes.unsupported(f"{self.path}.{name}", "an input item has no such field")
 

@@ -18,6 +18,14 @@ def flat_tools(tools: Sequence[Any]) -> list[Any]:
     return [_flat_tool(tool) for tool in tools]
 
 
+def added_strictness(tools: Sequence[Any]) -> str | None:
+    """What :func:`flat_tools` says of the tools beyond what the caller said, for people; ``None`` for nothing."""
+    silent = [f"tools[{index}]" for index, tool in enumerate(tools) if _says_nothing_of_strictness(tool)]
+    if not silent:
+        return None
+    return f"strict: false to {', '.join(silent)}: the Responses API would be strict where chat completions is not"
+
+
 def flat_tool_choice(choice: Any) -> Any:
     """The tool or tools named, without their second level; words as they are."""
     flat = _flat(choice)
@@ -32,9 +40,14 @@ def _flat_tool(tool: Any) -> Any:
     flat = _flat(tool)
     if flat is tool:
         return tool
-    if flat["type"] == "function":
-        return {**flat, "strict": flat.get("strict") or False}
+    if _says_nothing_of_strictness(tool):
+        return {**flat, "strict": False}
     return {**flat, "format": _flat(flat["format"])} if "format" in flat else flat
+
+
+def _says_nothing_of_strictness(tool: Any) -> bool:
+    flat = _flat(tool)
+    return flat is not tool and flat["type"] == "function" and flat.get("strict") is None
 
 
 def _flat(value: Any) -> Any:
