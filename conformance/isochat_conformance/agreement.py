@@ -9,11 +9,10 @@ from isochat.comparison import diff
 from isochat.errors import ChatError, StreamTruncatedError
 from isochat_conformance.case import Case
 from isochat_conformance.engine import Outcome
+from isochat_conformance.expectation import ERROR_FIELDS
 from isochat_conformance.json_difference import shown
 from isochat_conformance.modes import is_streamed
 
-# What depends on what happened, never on the backend.
-_ERROR_FIELDS = ("status_code", "code", "request_id", "retry_after", "retryable", "may_have_executed")
 # The reply's own words, the same only where both speak one API, and both in a stream or both not. How a connection
 # broke, each transport says in its own.
 _WORDS = ("message", "body")
@@ -52,7 +51,7 @@ def _differences(left: Outcome, right: Outcome) -> Iterator[str]:
             yield f"{type(left.error).__name__} != {type(right.error).__name__}"
         quoted = (left.api, is_streamed(left.mode)) == (right.api, is_streamed(right.mode))
         quoted = quoted and not isinstance(left.error, StreamTruncatedError)
-        for name in (*_ERROR_FIELDS, *(_WORDS if quoted else ())):
+        for name in (*ERROR_FIELDS, *(_WORDS if quoted else ())):
             ours, theirs = getattr(left.error, name), getattr(right.error, name)
             if ours != theirs:
                 yield f"the error's {name}: {shown(ours)} != {shown(theirs)}"

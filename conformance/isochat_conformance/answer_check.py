@@ -12,14 +12,13 @@ from isochat.notes import ADDED
 from isochat.request import Api
 from isochat.results import ChatResult
 from isochat_conformance.case import Case
-from isochat_conformance.expectation import ExpectedError
+from isochat_conformance.expectation import ERROR_FIELDS, ExpectedError
 from isochat_conformance.json_difference import differences, shown, without_empty
 from isochat_conformance.modes import Mode, is_streamed
 from isochat_conformance.strict_json import strict_json
 from isochat_workspace.http.served_reply import ServerReply, ServerStream
 
 _BOM = "\ufeff"
-_ERROR_FIELDS = ("status_code", "code", "request_id", "retry_after", "retryable", "may_have_executed")
 
 
 def check_result(result: ChatResult, case: Case, api: Api, mode: Mode, backend: str) -> Iterator[str]:
@@ -123,7 +122,7 @@ def check_error(error: Exception, case: Case, api: Api, mode: Mode, backend: str
 def _check_error_fields(error: ChatError, expected: ExpectedError) -> Iterator[str]:
     if type(error) is not getattr(isochat, expected.cls, None):
         yield f"{type(error).__name__} was raised ({shown(error.message)}), expected {expected.cls}"
-    for name in _ERROR_FIELDS:
+    for name in ERROR_FIELDS:
         wanted, found = getattr(expected, name), getattr(error, name)
         if wanted != found:
             yield f"the error's {name} is {shown(found)}, expected {shown(wanted)}"

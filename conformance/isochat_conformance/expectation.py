@@ -9,6 +9,9 @@ import msgspec
 from isochat.request import Api
 from isochat_conformance.strict_json import CaseData
 
+# What of an error depends on what happened, never on the backend: the same names here and on the error itself.
+ERROR_FIELDS = ("status_code", "code", "request_id", "retry_after", "retryable", "may_have_executed")
+
 
 class ExpectedMeta(CaseData, frozen=True, kw_only=True):
     """``meta``, as far as the reply decides it.
