@@ -168,8 +168,8 @@ class AsJsonLines:
     """A line ``{"chunk": ...}`` for each chunk, then one ``{"result": ...}``."""
 
     def add(self, chunk: ChatChunk) -> None:
-        told = msgspec.to_builtins(msgspec.structs.replace(chunk, raw=None))
-        del told["raw"]
+        told = msgspec.to_builtins(msgspec.structs.replace(chunk, _raw=None))
+        del told["_raw"]
         _write(json.dumps({"chunk": told}, ensure_ascii=False) + "\n")
 
     def end(self, result: ChatResult) -> None:

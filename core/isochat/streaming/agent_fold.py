@@ -14,7 +14,7 @@ from isochat.streaming.tool_calls import ToolCalls
 from isochat.wire_format.agents import read_chat_agent
 from isochat.wire_format.chat_completions import FINISH_REASONS
 from isochat.wire_format.content import reasoning_beside
-from isochat.wire_format.usage import next_usage, read_usage
+from isochat.wire_format.usage import UsageAccount, read_usage
 
 _KNOWN = frozenset({"id", "delta", "finish_reason", "usage", "object", "created", "model"})
 
@@ -23,7 +23,6 @@ class AgentFold:
     """One ChatAgent reply, growing.
 
     Attributes:
-        usage: The token counts so far, in their wire form.
         extra: Fields of the chunks themselves that a result has no place for, e.g. ``custom_outputs``.
     """
 
@@ -32,9 +31,14 @@ class AgentFold:
     def __init__(self) -> None:
         self._id: Any = None
         self._messages: list[_MessageFold] = []
-        self.usage: dict[str, Any] | None = None
+        self._account = UsageAccount()
         self._finish_reason: Any = None
         self.extra: dict[str, Any] = {}
+
+    @property
+    def usage(self) -> dict[str, Any] | None:
+        """The token counts so far, in their wire form."""
+        return self._account.wire
 
     @property
     def complete(self) -> bool:
@@ -50,7 +54,7 @@ class AgentFold:
                 self.extra[name] = value
         usage = None
         if isinstance(data.get("usage"), dict):
-            self.usage, usage = next_usage(self.usage, data["usage"])
+            usage = self._account.take(data["usage"])
         delta, reason = data.get("delta"), data.get("finish_reason") or None
         if isinstance(delta, dict) or reason is not None:
             self._finish_reason = reason
@@ -67,7 +71,7 @@ class AgentFold:
                 tool_calls=calls,
                 finish_reason=None if reason is None else FINISH_REASONS.get(str(reason), "unknown"),
                 usage=usage,
-                raw=data,
+                _raw=data,
             )
         ]
 

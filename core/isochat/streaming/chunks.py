@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import msgspec
+
 from isochat.results import FinishReason, Function, Record, Usage
+from isochat.wire_format.json_text import decode
 
 
 class ToolCallChunk(Record, frozen=True, eq=False, kw_only=True):
@@ -31,7 +34,6 @@ class ChatChunk(Record, frozen=True, eq=False, kw_only=True):
         tool_calls: Pieces of tool calls.
         finish_reason: Why the choice ended, on the chunk that says so.
         usage: The token counts that stand on this event; later ones replace them.
-        raw: The event as it came, decoded from JSON.
     """
 
     index: int = 0
@@ -40,8 +42,15 @@ class ChatChunk(Record, frozen=True, eq=False, kw_only=True):
     tool_calls: tuple[ToolCallChunk, ...] = ()
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
-    raw: Any = None
-    _not_compared: ClassVar[frozenset[str]] = frozenset({"raw"})
+    _raw: Any = None
+    _not_compared: ClassVar[frozenset[str]] = frozenset({"_raw"})
+
+    @property
+    def raw(self) -> Any:
+        """The event as it came, decoded from JSON."""
+        if isinstance(self._raw, bytes):  # few look at it, and to decode it takes longer than all the rest
+            msgspec.structs.force_setattr(self, "_raw", decode(self._raw))
+        return self._raw
 
     def __str__(self) -> str:
         return self.text

@@ -15,7 +15,6 @@ from isochat.errors import ResponseTooLargeError
 
 _BOM = b"\xef\xbb\xbf"
 _LINE, _BLANK = b"data: ", b"\n\n"
-_BETWEEN = _BLANK + _LINE
 _STRAY = (b"{", b"[", b"<")
 
 
@@ -75,10 +74,11 @@ class EventDecoder:
             and self._begun
             and len(data) <= self._cap
         ):
-            lines = data[len(_LINE) : -len(_BLANK)].split(_BETWEEN)
-            if data.count(b"\n") == 2 * len(lines):  # no line feed but those between the events
-                self.count += len(lines)
-                return [Event("message", line) for line in lines]
+            lines = data.split(b"\n")
+            told = [line[len(_LINE) :] for line in lines[:-1:2] if line.startswith(_LINE)]
+            if len(told) == len(lines) // 2 and not any(lines[1::2]):
+                self.count += len(told)
+                return [Event("message", line) for line in told]
         return self._feed(data)
 
     def _feed(self, data: bytes) -> Iterator[Event]:

@@ -1,41 +1,33 @@
-"""From bytes to chunks: which dialect is it, is it complete, did the service fail in the middle?
+"""From bytes to chunks: what has the service told, and how does the stream end?
 
-No input or output here: bytes are fed in, chunks come out, and at the end a verdict. A stream is complete when it says
-so in its dialect: on chat completions by a finish reason for every choice that appeared, on Responses by the response's
-last event. Agents say neither: for them it is ``[DONE]``, or else an end that HTTP's framing proves. Nothing else is
-success.
+No input or output here: bytes are fed in, chunks come out, and at the end a verdict. The rooms beside it say which
+events the bytes hold (:mod:`~isochat.streaming.events`), what one says (:mod:`~isochat.streaming.event_data`), what all
+of them have told (:mod:`~isochat.streaming.telling`) and whether that is the whole
+(:mod:`~isochat.streaming.completion`).
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn
-
-import msgspec
+from typing import Any
 
 from isochat.errors import BadResponseError, ChatError, ResponseTooLargeError, StatusError, TransportError
 from isochat.redaction import Redactor
-from isochat.results import ChatResult, Meta, Usage
+from isochat.results import ChatResult, Meta
 from isochat.status_errors import reports_error
-from isochat.streaming.agent_fold import AgentFold
-from isochat.streaming.chat_fold import ChatFold
 from isochat.streaming.chunks import ChatChunk
+from isochat.streaming.completion import Completion
+from isochat.streaming.event_data import is_done, read_event
 from isochat.streaming.events import Event, EventDecoder
-from isochat.streaming.responses_fold import ResponsesFold
-from isochat.streaming.stream_errors import StreamErrors, bytes_of, read_json
-from isochat.streaming.whole_reply import Beginning, WholeBody, chunks_of, is_whole_reply, read_answer, read_body
+from isochat.streaming.stream_errors import StreamErrors
+from isochat.streaming.telling import Telling
+from isochat.streaming.whole_reply import Beginning, WholeBody, read_body
 from isochat.transport.limits import DEFAULT_LIMITS, Limits
-from isochat.wire_format.json_text import decode
-from isochat.wire_format.usage import read_usage
 
 COMPLETION_UNPROVEN = "completion_unproven"
 USAGE_MISSING = "usage_missing"
 WHOLE_REPLY = "not_streamed"
-
-_DONE = b"[DONE]"
-_EARLY = 15
-_UNREADABLE = object()
 
 
 class StreamReading:
@@ -67,18 +59,14 @@ class StreamReading:
     ) -> None:
         self._api = api
         self._errors = StreamErrors(status, headers or {}, redactor or Redactor(()))
-        self._usage_asked = usage_asked
-        self._choices = choices
-        self._on_responses = on_responses
+        self._completion = Completion(choices=choices, usage_asked=usage_asked, on_responses=on_responses)
+        self._telling = Telling(api, self._errors)
         self._limits = limits
         self._decoder = EventDecoder(limits.event)
-        self._early: list[dict[str, Any]] = []  # what came before an event that tells the dialect
-        self._fold: ChatFold | ResponsesFold | AgentFold | None = None
         self._beginning = Beginning()
         self._told_apart = False  # whether the beginning says what the body is
         self._whole: WholeBody | None = None  # a body that is no event stream
-        self._answer: ChatResult | None = None  # a whole reply in place of a stream
-        self._events = 0
+        self._events = 0  # of the answer
         self.chunks: deque[ChatChunk] = deque()
         self.done = False
         self.warnings: list[str] = []
@@ -131,7 +119,7 @@ class StreamReading:
             self._read_whole(self._whole)
         elif self._settled(self.done or delimited):
             pass
-        elif delimited and self._may_be_all():
+        elif delimited and self._likely():
             self._warn(COMPLETION_UNPROVEN)
         elif self._beginning.is_no_stream and not self._decoder.count:
             raise self._kept(self._errors.no_stream(self._beginning.data))
@@ -156,18 +144,9 @@ class StreamReading:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more is expected: ``[DONE]``, or the last event of a response.
-
-        An agent may go on after that, with what its tools answer; so a response that has called tools is not over, nor
-        one from a path where agents answer.
-        """
-        fold = self._fold
-        return self.done or (
-            self._on_responses
-            and isinstance(fold, ResponsesFold)
-            and fold.complete
-            and not (fold.agentic or fold.calls_tools or self._decoder.pending)
-        )
+        """Whether nothing more is expected: ``[DONE]``, or the last event of a response."""
+        fold = self._telling.fold
+        return self.done or (fold is not None and self._completion.told_its_last(fold) and not self._decoder.pending)
 
     @property
     def growing(self) -> int:
@@ -179,7 +158,7 @@ class StreamReading:
     @property
     def extra(self) -> dict[str, Any]:
         """Fields of the events that a result has no place for."""
-        return self._fold.extra if self._fold is not None else {}
+        return self._telling.extra
 
     def result(self, meta: Meta) -> ChatResult:
         """The result of a stream that has ended well.
@@ -187,25 +166,18 @@ class StreamReading:
         Raises:
             BadResponseError: what was streamed is no answer, e.g. a tool call without a name.
         """
-        if self._answer is not None:
-            return msgspec.structs.replace(self._answer, meta=meta)
-        if self._fold is None:
+        result = self._telling.result(meta)
+        if result is None:
             raise self._truncated()
-        return self._fold.result(meta)
+        return result
 
     def reply(self) -> dict[str, Any] | None:
         """What a plain call would have brought, in its wire form; ``None`` where no event of an answer came."""
-        return None if self._fold is None else {**self.extra, **self._fold.reply()}
+        return self._telling.reply()
 
     def partial(self, meta: Meta | None = None) -> ChatResult:
         """What has come so far; never raises."""
-        meta = Meta(backend="") if meta is None else meta
-        if self._answer is not None:
-            return msgspec.structs.replace(self._answer, meta=meta)
-        try:
-            return ChatResult(meta=meta) if self._fold is None else self._fold.result(meta, whole=False)
-        except BadResponseError:  # a field of the wrong type; the error under way says more
-            return ChatResult(meta=meta)
+        return self._telling.partial(Meta(backend="") if meta is None else meta)
 
     # -- events -----------------------------------------------------------------------------------------------
 
@@ -222,104 +194,44 @@ class StreamReading:
         return ()
 
     def _take_event(self, event: Event) -> None:
-        data = event.data
-        if event.stray:
-            # The algorithm ignores such a line; an error object on it is the service failing.
-            told = read_json(data)
-            if isinstance(told, dict) and reports_error(told):
-                self._fail(told, data)
-            return
-        if not (event.type == "message" and data.startswith(b"{")) and self._is_no_json(event):
-            return
-        try:
-            told = decode(data)
-        except ResponseTooLargeError:
-            raise ResponseTooLargeError(f"event {self._decoder.count} of the stream is nested too deep") from None
-        except BadResponseError:
-            told = _UNREADABLE
-        if told is _UNREADABLE:  # not above: that error quotes the event, and would be the context of this one
-            if event.type == "error":
-                self._fail({"message": data.decode("utf-8", "replace")}, data)
-            # Text in an event of a type of its own is no part of the answer; broken JSON may have been one.
-            if event.type == "message" or event.type.startswith("response.") or data.lstrip().startswith(b"{"):
-                raise self._kept(self._errors.unreadable(self._decoder.count, data))
-            return
-        if event.type == "error" and (not isinstance(told, dict) or told.get("type") != "error"):
-            self._fail(told if isinstance(told, dict) else {"message": str(told)}, data)
-        if isinstance(told, dict):
-            self._take(told, data)
-
-    def _is_no_json(self, event: Event) -> bool:
-        bare = event.data.strip()
-        self.done = bare == _DONE
-        return self.done or event.type == "ping" or (not bare and event.type != "error")
+        chat = self._telling.chat
+        if chat is not None and event.type == "message" and (chunk := chat.add_text(event.data)) is not None:
+            self._events += 1
+            self.chunks.append(chunk)
+        elif is_done(event):
+            self.done = True
+        else:
+            told = read_event(event, self._decoder.count, self._events, self._errors)
+            if told is not None:
+                self._take(told, event.data)
 
     def _take(self, told: dict[str, Any], data: bytes | None) -> None:
         if "type" in told or not told.get("choices"):  # a chunk with choices reports no failure, and is no ping
             if reports_error(told):
-                self._fail(told, data)
+                raise self._errors.reported(told, data, self._events)
             if told.get("type") == "ping":
                 return
         self._events += 1
-        fold = self._fold
-        if fold is not None:
-            self.chunks.extend(fold.add(told))
-        elif self._answer is not None:
-            self.chunks.append(ChatChunk(raw=told))
-        elif (fold := self._fold_for(told)) is not None:
-            for early in self._early:
-                fold.add(early)
-            self._fold, self._early = fold, []
-            self.chunks.extend(fold.add(told))
-        elif is_whole_reply(told):
-            body = bytes_of(told) if data is None else data
-            self._answer_whole(told, read_answer(told, body, self._api, self._errors))
-        else:
-            self._early = [*self._early[-_EARLY:], told]
-            self.chunks.append(ChatChunk(raw=told))
-
-    def _fold_for(self, told: dict[str, Any]) -> ChatFold | ResponsesFold | AgentFold | None:
-        if "choices" in told or told.get("object") == "chat.completion.chunk":
-            return ChatFold()
-        if isinstance(told.get("type"), str):
-            return ResponsesFold()
-        if isinstance(told.get("delta"), dict):
-            return AgentFold()
-        return None
-
-    def _fail(self, told: dict[str, Any], data: bytes | None) -> NoReturn:
-        raise self._kept(self._errors.reported(told, data, self._events))
+        self.chunks.extend(self._telling.take(told, data))
+        if self._telling.answer is not None:
+            self._warn(WHOLE_REPLY)
 
     # -- verdicts ---------------------------------------------------------------------------------------------
 
     def _settled(self, over: bool) -> bool:
-        """Whether the answer says by itself that it is complete.
-
-        Args:
-            over: Whether nothing more can have been meant to come, e.g. another of the choices that were asked for.
-        """
-        if self._answer is not None:
+        """Whether the answer says by itself that it is complete, where nothing more can come if it is ``over``."""
+        fold = self._telling.fold
+        if self._telling.answer is not None:
             return True
-        fold = self._fold
-        if fold is None:
+        if fold is None or not self._completion.proven(fold, done=self.done, over=over):
             return False
-        if fold.agentic and self.done:
-            return True
-        if not fold.complete:
-            return False
-        if not over and isinstance(fold, ChatFold) and fold.appeared < self._choices:
-            return False
-        if self._usage_asked and not fold.agentic and read_usage(fold.usage) in (None, Usage()):
+        if self._completion.lacks_usage(fold):
             self._warn(USAGE_MISSING)
         return True
 
-    def _may_be_all(self) -> bool:
-        """Whether an end that nothing in the stream tells may be its end: an agent's, who is in no event any more."""
-        fold = self._fold
-        if fold is None or not fold.agentic or self._decoder.pending:
-            return False
-        # On the Responses path an agent ends its items at least, as that API demands: deltas alone have been cut.
-        return not (self._on_responses and isinstance(fold, ResponsesFold) and fold.unended)
+    def _likely(self) -> bool:
+        fold = self._telling.fold
+        return fold is not None and self._completion.likely(fold) and not self._decoder.pending
 
     def _warn(self, warning: str) -> None:
         if warning not in self.warnings:
@@ -342,7 +254,8 @@ class StreamReading:
             told, answer = read_body(body.join(), self._api, self._errors)
         except ChatError as error:
             raise self._kept(error) from None
-        self._answer_whole(told, answer)
+        self.chunks.extend(self._telling.take_whole(told, answer))
+        self._warn(WHOLE_REPLY)
 
     def _is_readable(self, body: WholeBody) -> bool:
         """Whether a reply that broke off is whole all the same, as JSON says by itself where it ends."""
@@ -351,8 +264,3 @@ class StreamReading:
         except BadResponseError:
             return False
         return True
-
-    def _answer_whole(self, told: Any, answer: ChatResult) -> None:
-        self._answer = answer
-        self._warn(WHOLE_REPLY)
-        self.chunks.extend(chunks_of(answer, told))

@@ -17,7 +17,7 @@ from isochat.streaming.items import CALLS
 from isochat.streaming.turns import Turns
 from isochat.wire_format.content import arguments_text, reasoning_fields, reasoning_of
 from isochat.wire_format.responses import read_response
-from isochat.wire_format.usage import merged_usage, next_usage, read_usage
+from isochat.wire_format.usage import UsageAccount, read_usage
 
 _ENDS = frozenset({"response.completed", "response.incomplete"})
 _PARTS = {"summary": "summary_text", "content": "reasoning_text"}  # of reasoning
@@ -36,19 +36,23 @@ class ResponsesFold:
     """One response, growing; of an agent, all its turns.
 
     Attributes:
-        usage: The token counts so far, in their wire form.
         extra: Fields of events that a result has no place for, e.g. ``custom_outputs``.
     """
 
     def __init__(self) -> None:
         self._response: dict[str, Any] = {}
-        self.usage: dict[str, Any] | None = None
+        self._account = UsageAccount()
         self._turns = Turns()
         self._events = ItemEvents(self._turns)
         self._ended = False
         self._framed = False
         self._tools_answered = False
         self.extra: dict[str, Any] = {}
+
+    @property
+    def usage(self) -> dict[str, Any] | None:
+        """The token counts so far, in their wire form."""
+        return self._account.wire
 
     @property
     def complete(self) -> bool:
@@ -98,10 +102,10 @@ class ResponsesFold:
             # An item of its own, without an event around it.
             text, reasoning, calls = self._take_item(data, {}, True)
         if isinstance(data.get("usage"), dict):
-            self.usage, usage = next_usage(self.usage, data["usage"])
+            usage = self._account.take(data["usage"])
         return [
             ChatChunk(
-                text=text, reasoning=reasoning, tool_calls=calls, finish_reason=reason, usage=usage, raw=data
+                text=text, reasoning=reasoning, tool_calls=calls, finish_reason=reason, usage=usage, _raw=data
             )
         ]  # fmt: skip
 
@@ -165,7 +169,7 @@ class ResponsesFold:
                 self.extra[name] = value
         known["status"] = response.get("status")  # of this event: it does not stay "in_progress"
         if isinstance(response.get("usage"), dict):
-            self.usage = merged_usage(self.usage, response["usage"])
+            self._account.take(response["usage"])
         text, reasoning, calls = NOTHING_SAID
         output = response.get("output")
         if kind in _ENDS and isinstance(output, list) and output:

@@ -126,7 +126,7 @@ def chunks_of(answer: ChatResult, raw: Any) -> list[ChatChunk]:
             ),
             finish_reason=choice.finish_reason,
             usage=answer.usage if choice is answer.choices[-1] else None,
-            raw=raw,
+            _raw=raw,
         )
         for choice in answer.choices
     ]

@@ -22,6 +22,17 @@ _FIELD = re.compile(rb"(?!content-length:)[!#$%&'*+\-.^_`|~0-9a-z]+:[^\r]*", re.
 _MOST_FIELDS = 128
 
 
+def _whole_chunks(data: bytes) -> bytes | None:
+    """What is in the chunks that ``data`` consists of, where it begins with one, ends with one, and all are written as
+    nearly all servers write them. ``None`` of any other data, and of the last chunk, which is empty.
+    """
+    lines = data.split(b"\r\n")
+    sizes, pieces = lines[:-1:2], lines[1::2]
+    if lines[-1] or not pieces or b"" in pieces or sizes != [b"%x" % len(piece) for piece in pieces]:
+        return None  # or with a line's end inside a chunk, which is then longer than its piece
+    return b"".join(pieces)
+
+
 class ChunkedBody:
     """Bytes in as they come, the body's own bytes out.
 
@@ -45,6 +56,8 @@ class ChunkedBody:
 
     def feed(self, data: bytes) -> bytes:
         """The part of the body that is in ``data``."""
+        if not (self._left or self._after or self._line or self._last) and (whole := _whole_chunks(data)) is not None:
+            return whole
         pieces: list[bytes] = []
         at, size = 0, len(data)
         while at < size and self.damage is None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import http.client
 import io
 import ipaddress
+import math
 import socket
 import threading
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 # Heads and bodies up to this size leave in one packet: one system call less than bare urllib3.
 _JOINED = 128 * 1024
+# Seconds by which a wait may differ from what is left.
+_TICK = 0.001
 
 
 class _Reader(io.RawIOBase):
@@ -44,7 +47,7 @@ class _Reader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int | None:
         owner, wire = self.owner, self.owner.wire
-        owner.socket.settimeout(wire.time_left())
+        owner.allow(wire.time_left())
         try:
             count = self._raw.readinto(buffer)
         except TimeoutError:
@@ -70,12 +73,20 @@ class ClockedSocket:
         unasked: Whether more has come than the reply: who used the connection again would take it for the next one.
     """
 
-    __slots__ = ("socket", "unasked", "wire")
+    __slots__ = ("_allowed", "socket", "unasked", "wire")
 
     def __init__(self, sock: socket.socket, wire: Wire) -> None:
         self.socket = sock
         self.wire = wire
         self.unasked = False
+        self._allowed: float | None = math.nan
+
+    def allow(self, seconds: float | None) -> None:
+        """Let a read or write take so long. Python tells the system each time, so it is only told of what differs."""
+        allowed = self._allowed
+        if allowed != seconds and (allowed is None or seconds is None or not abs(allowed - seconds) < _TICK):
+            self.socket.settimeout(seconds)
+            self._allowed = seconds
 
     def makefile(self, mode: str, *args: Any, **kwargs: Any) -> io.BufferedReader:
         return io.BufferedReader(_Reader(self), 65536)
@@ -92,7 +103,7 @@ class ClockedSocket:
         del data  # the head with its token, which this frame would show if the sending fails
         try:
             while view:
-                self.socket.settimeout(wire.time_left())
+                self.allow(wire.time_left())
                 view = view[self.socket.send(view) :]
         except TimeoutError:
             raise wire.out_of_time() from None

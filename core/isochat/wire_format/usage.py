@@ -37,34 +37,55 @@ def read_usage(data: Any) -> Usage | None:
     return Usage(**{field: _first_count(data, places) for field, places in _PLACES.items()})
 
 
-def merged_usage(known: dict[str, Any] | None, more: dict[str, Any]) -> dict[str, Any]:
-    """The account of a stream: of each field the last value that is not null. Never a sum: providers repeat or grow it
-    from chunk to chunk (payload facts 01 and 16; spiceai#6600 for the nulls).
+class UsageAccount:
+    """The token counts of a stream, as they come: of each field the last value that is not null. Never a sum: providers
+    repeat or grow it from chunk to chunk (payload facts 01 and 16; spiceai#6600 for the nulls).
+
+    Attributes:
+        wire: The account so far, in its wire form; ``None`` where there is none.
     """
-    if not known:
-        return more
-    merged = dict(known)
-    for name, value in more.items():
-        if isinstance(value, dict) and isinstance(merged.get(name), dict):
-            merged[name] = merged_usage(merged[name], value)
-        elif value is not None:
-            merged[name] = value
-    return merged
+
+    __slots__ = ("_last", "_read", "wire")
+
+    def __init__(self) -> None:
+        self.wire: dict[str, Any] | None = None
+        self._last: dict[str, Any] | None = None
+        self._read: Usage | None = None
+
+    def take(self, more: dict[str, Any]) -> Usage | None:
+        """Take what one event reports, and read it."""
+        if more != self._last:  # many providers put the same account on each chunk
+            plain = _read_plain(more)
+            if plain is not None and (self.wire is None or self.wire.keys() == _PLAIN):
+                self.wire, self._read = more, plain
+            else:
+                self.wire, self._read = _merged(self.wire, more), read_usage(more)
+            self._last = more
+        return self._read
 
 
 # With nothing beside them: nearly all accounts, one on each chunk of a stream.
 _PLAIN = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
 
 
-def next_usage(known: dict[str, Any] | None, more: dict[str, Any]) -> tuple[dict[str, Any], Usage | None]:
-    """The account of a stream after ``more``, and what ``more`` itself reports: both of the above, in one look where
-    all of it is plain.
-    """
-    if more.keys() == _PLAIN and (known is None or known.keys() == _PLAIN):
-        prompt, completion, total = more["prompt_tokens"], more["completion_tokens"], more["total_tokens"]
+def _read_plain(data: dict[str, Any]) -> Usage | None:
+    if data.keys() == _PLAIN:
+        prompt, completion, total = data["prompt_tokens"], data["completion_tokens"], data["total_tokens"]
         if type(prompt) is type(completion) is type(total) is int and prompt >= 0 <= completion and total >= 0:
-            return more, Usage(prompt, completion, total)
-    return merged_usage(known, more), read_usage(more)
+            return Usage(prompt, completion, total)
+    return None
+
+
+def _merged(known: dict[str, Any] | None, more: dict[str, Any]) -> dict[str, Any]:
+    if not known:
+        return more
+    merged = dict(known)
+    for name, value in more.items():
+        if isinstance(value, dict) and isinstance(merged.get(name), dict):
+            merged[name] = _merged(merged[name], value)
+        elif value is not None:
+            merged[name] = value
+    return merged
 
 
 def _first_count(data: dict[str, Any], places: tuple[tuple[str, ...], ...]) -> int | None:
