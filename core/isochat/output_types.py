@@ -130,7 +130,7 @@ def output_type(kind: Any) -> OutputType:
         InvalidInputError: it is of no kind that can be asked for.
     """
     origin = typing.get_origin(kind) or kind
-    known = dataclasses.is_dataclass(origin) or typing.is_typeddict(origin) or issubclass(origin, msgspec.Struct)
+    known = dataclasses.is_dataclass(origin) or _is_typed_dict(origin) or issubclass(origin, msgspec.Struct)
     if not known and not _is_pydantic(kind):
         raise InvalidInputError(
             f"response_format is the type {getattr(kind, '__name__', kind)}; expected {_KINDS}",
@@ -142,6 +142,11 @@ def output_type(kind: Any) -> OutputType:
 @functools.lru_cache(maxsize=64)
 def _worked_out(kind: Any) -> OutputType:
     return OutputType(kind)
+
+
+def _is_typed_dict(kind: Any) -> bool:
+    """Of ``typing``, or of ``typing_extensions``, whose ``TypedDict`` is one of its own before Python 3.13."""
+    return typing.is_typeddict(kind) or (issubclass(kind, dict) and hasattr(kind, "__required_keys__"))
 
 
 def _is_pydantic(kind: Any) -> bool:

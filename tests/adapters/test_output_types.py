@@ -14,6 +14,7 @@ from typing import Any, Generic, Literal, NotRequired, TypedDict, TypeVar
 import msgspec
 import pydantic
 import pytest
+import typing_extensions
 
 import isochat
 from isochat.output_types import output_type
@@ -50,6 +51,11 @@ class Person:
 class Town(TypedDict):
     name: str
     size: NotRequired[int]
+
+
+class District(typing_extensions.TypedDict):
+    name: str
+    size: typing_extensions.NotRequired[int]
 
 
 class Point(msgspec.Struct):
@@ -105,6 +111,7 @@ TYPES: list[tuple[Any, str, Any]] = [
         Person("Ann", 3, Mood.GLAD, Address("Bern"), None, [], "Dr"),
     ),
     (Town, '{"name":"Bern","size":3}', {"name": "Bern", "size": 3}),
+    (District, '{"name":"Bern","size":3}', {"name": "Bern", "size": 3}),
     (Point, '{"x":1.5,"y":null,"kind":"b"}', Point(1.5, None, "b")),
     (Order, '{"id":1,"lines":[{"n":2}],"note":null}', Order(id=1, lines=[Inner(n=2)])),
     (Checked, '{"n":1}', Checked(1)),
@@ -112,7 +119,17 @@ TYPES: list[tuple[Any, str, Any]] = [
     (Node, '{"value":1,"next":{"value":2,"next":null}}', Node(1, Node(2, None))),
     (Open, '{"counts":{"a":1},"anything":[]}', Open({"a": 1}, [])),
 ]
-NAMES = ["dataclass", "TypedDict", "Struct", "pydantic", "pydantic dataclass", "generic", "recursive", "open"]
+NAMES = [
+    "dataclass",
+    "TypedDict",
+    "TypedDict of typing_extensions",
+    "Struct",
+    "pydantic",
+    "pydantic dataclass",
+    "generic",
+    "recursive",
+    "open",
+]
 
 
 def endpoint(workspace: Workspace, text: str, finish: str = "stop", **message: Any) -> str:

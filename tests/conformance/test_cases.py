@@ -177,6 +177,20 @@ GOOD: dict[str, Any] = {
 ERROR = {"class": "C", "message": "m", "status_code": 400, "retryable": False, "may_have_executed": False}
 
 
+def test_a_case_says_that_clients_may_err_only_where_one_of_them_does() -> None:
+    marked = [case for case in load_cases() if case.clients_may_err is not None]
+    unmarked = [msgspec.structs.replace(case, clients_may_err=None) for case in marked]
+    with Bench() as bench:
+        outcomes = [
+            outcome
+            for backend in ("rest", "openai-chat", "openai-responses", "mlflow", "databricks-sdk")
+            for outcome in bench.run_all(backend, unmarked, ["sync"])
+        ]
+
+    assert marked
+    assert {case.id for case in marked} == {outcome.case for outcome in outcomes if outcome.findings}
+
+
 def test_a_good_case_is_read() -> None:
     (case,) = read_cases(json.dumps([GOOD]), "f.json")
     assert case.reply["responses"].body() == b""
