@@ -190,6 +190,7 @@ class Bench:
                 max_connections=_CONNECTIONS,
                 deadline=_DEADLINE,
                 trust_env=False,
+                fallback=(),
                 **arguments,
             )
 

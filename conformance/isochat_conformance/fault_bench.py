@@ -203,6 +203,7 @@ class FaultBench:
             retry_after_execution=settings.retry_after_execution,
             ca_bundle=self.authority.bundle if trusted else None,
             trust_env=bool(settings.environ),
+            fallback=(),
         )
 
 

@@ -28,6 +28,7 @@ from isochat.transport.deadline import Clock, Deadline
 
 if TYPE_CHECKING:
     from isochat.carrier import Carrier
+    from isochat.fallback import Succession
     from isochat.transport.exchange import Exchange
 
 X = TypeVar("X", bound="Exchange")
@@ -47,10 +48,13 @@ class Call:
         attempts: Requests sent so far.
         wire: Where the attempt under way is sent, once it is.
         credentials: The headers that authenticate it.
+        succession: Who may carry the call on, where the client has a ``fallback``.
 
     Args:
         closing: Of the client.
     """
+
+    succession: Succession | None = None
 
     def __init__(self, carrier: Carrier, request: Request, options: Options, clock: Clock, closing: Closing) -> None:
         self.carrier = carrier
@@ -88,6 +92,14 @@ class Call:
         if self.wire is not None:
             self.wire.abort()
 
+    def hand_to(self, carrier: Carrier, request: Request, options: Options) -> None:
+        """Let ``carrier`` carry the call on, with a login and retries of its own, in the time that is left."""
+        if carrier.policy.budget is not self.carrier.policy.budget:
+            carrier.policy.budget.earn()
+        self.carrier, self.connections = carrier, carrier.connections
+        self.request, self.options = request, options
+        self._tries, self._logged_in_again = 0, False
+
     def pause_after(self, error: ChatError) -> float | None:
         """Seconds to wait before the next attempt, or ``None`` when ``error``, now located, is to be raised."""
         self.settle(error)
@@ -103,12 +115,12 @@ class Call:
             ConnectionLostError: the call was left.
         """
         pause(self.clock, seconds, self._closing, self._leaving)
-        self._check_wanted(error)
+        self.check_wanted(error)
 
     async def apause(self, seconds: float, error: ChatError) -> None:
         """As :meth:`pause`, on the running event loop."""
         await apause(self.clock, seconds, self._closing, self._leaving)
-        self._check_wanted(error)
+        self.check_wanted(error)
 
     def may_log_in_again(self, error: ChatError) -> bool:
         """Whether ``error`` says that the login has run out, and this call has not renewed it yet."""
@@ -117,7 +129,8 @@ class Call:
         self._logged_in_again = True
         return True
 
-    def _check_wanted(self, error: ChatError) -> None:
+    def check_wanted(self, error: ChatError) -> None:
+        """Raises as :meth:`pause` unless an attempt may still follow ``error``."""
         if self._closing.closed:
             raise self.locate(
                 ConfigurationError(

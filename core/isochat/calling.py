@@ -1,8 +1,9 @@
 """How is one call carried? In a thread that waits or on a loop, whole or as a stream: each time by the same attempts.
 
 Each attempt gets a wire of its own. What an error means for the next attempt is the :class:`~isochat.call.Call`'s
-answer. A stream is handed out with the first attempt that opens one. An error in place of its first event counts as its
-status would, so that another attempt may follow even then; after the first event none does.
+answer; where there is to be none, its :class:`~isochat.fallback.Succession` may have another carry the call on. A
+stream is handed out with the first attempt that opens one. An error in place of its first event counts as its status
+would, so that another attempt may follow even then; after the first event none does.
 """
 
 from __future__ import annotations
@@ -120,11 +121,15 @@ async def _atried(call: Call, attempt: Callable[[Backend, Credentials], Awaitabl
 
 
 def _make_ready(call: Call, error: ChatError) -> None:
-    """Let pass, or do, what must be before the next attempt; raises ``error`` where there is to be none."""
+    """Let pass, or do, what must be before the next attempt; raises the call's error where there is to be none."""
     pause = call.pause_after(error)
     if pause is not None:
         call.pause(pause, error)
-    elif not (call.may_log_in_again(error) and call.connections.renew_login(call.credentials, call.deadline)):
+    elif call.may_log_in_again(error) and call.connections.renew_login(call.credentials, call.deadline):
+        pass
+    elif call.succession is not None:
+        call.succession.hand_over(call, error)
+    else:
         raise error
 
 
@@ -132,7 +137,13 @@ async def _amake_ready(call: Call, error: ChatError) -> None:
     pause = call.pause_after(error)
     if pause is not None:
         await call.apause(pause, error)
-    elif not (call.may_log_in_again(error) and await call.connections.arenew_login(call.credentials, call.deadline)):
+    elif call.may_log_in_again(error) and await call.connections.arenew_login(call.credentials, call.deadline):
+        pass
+    elif call.succession is not None:
+        # In a thread: it may import a client, which takes long.
+        hand_over = functools.partial(call.succession.hand_over, call, error)
+        await call.connections.workers.run(hand_over, lambda: None)
+    else:
         raise error
 
 

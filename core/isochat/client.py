@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, Unpack, overload
@@ -13,6 +14,7 @@ from isochat.carrier import Carrier
 from isochat.closing import Closing
 from isochat.config.settings import resolve
 from isochat.errors import ConfigurationError, InvalidInputError
+from isochat.fallback import Fallback, fallback_of
 from isochat.foreign_code import check_class
 from isochat.messages import Messages
 from isochat.parameters import ChatParams
@@ -51,6 +53,9 @@ class Client:
         on_unsupported: What to do with what the backend's API cannot carry: ``raise``, ``warn`` (drop it with an
             :class:`isochat.UnsupportedParameterWarning`) or ``drop``. Either way ``meta.warnings`` lists it.
         headers: Headers for every request.
+        fallback: Who carries a call on where the service cannot be had and the model has certainly not run: names of
+            backends, which ask the same endpoint with the same login, or ``target:NAME``, with its own. Inside the same
+            deadline; ``meta.backend`` is who answered, ``meta.warnings`` says why. See ``docs/fallback.md``.
         trust_env: Read proxy and certificate settings from the environment.
         ca_bundle: A PEM file of certificate authorities.
         max_connections: Connections at once, those of all threads together, and of each event loop those of its own;
@@ -84,19 +89,18 @@ class Client:
         on_unsupported: Literal["raise", "warn", "drop"] | None = None,
         headers: Mapping[str, str] | None = None,
         retry_budget: RetryBudget | None = None,
-        fallback: Sequence[str] = (),
+        fallback: Sequence[str] | None = None,
         trust_env: bool | None = None,
         ca_bundle: str | None = None,
         max_connections: int | None = None,
         auth_scheme: Literal["bearer", "basic"] | None = None,
         allow_insecure: bool | None = None,
         config_file: str | os.PathLike[str] | None = None,
-        observers: Sequence[Any] = (),
+        observers: Sequence[Any] | None = None,
         **backend_options: Any,
     ) -> None:
         # First of all, so that no traceback with local variables shows them, of this frame or one below.
         token, host, headers = hidden(token), hidden_login(host), hidden_values(headers)
-        _refuse_not_built({"fallback": fallback, "observers": observers})
         product = backend_options.pop("product", None)
         arguments = {
             "backend": backend if isinstance(backend, str) else None,
@@ -105,7 +109,7 @@ class Client:
             "retry_after_execution": retry_after_execution, "on_unsupported": on_unsupported,
             "headers": headers, "trust_env": trust_env, "ca_bundle": ca_bundle,
             "max_connections": max_connections, "auth_scheme": auth_scheme,
-            "allow_insecure": allow_insecure, "product": product,
+            "allow_insecure": allow_insecure, "product": product, "fallback": fallback, "observers": observers,
         }  # fmt: skip
         settings = resolve(arguments, target=target, config_file=config_file, options=backend_options)
         if isinstance(backend, type) and issubclass(backend, Backend):
@@ -124,6 +128,7 @@ class Client:
         self._clock: Clock = SystemClock()
         self._closing = Closing()
         self._carrier = Carrier(settings, backend_class, retry_budget or RetryBudget())
+        self._fallback: Fallback | None = fallback_of(self._carrier, settings, backend_class, config_file)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -204,12 +209,16 @@ class Client:
         ends.
         """
         self._closing.close()
-        self._carrier.connections.close()
+        with contextlib.ExitStack() as stack:
+            for carrier in self._carriers():
+                stack.callback(carrier.connections.close)
 
     async def aclose(self) -> None:
         """As :meth:`close`, and wait until the connections of the running event loop are closed."""
         self._closing.close()
-        await self._carrier.connections.aclose()
+        async with contextlib.AsyncExitStack() as stack:
+            for carrier in self._carriers():
+                stack.push_async_callback(carrier.connections.aclose)
 
     def __enter__(self) -> Self:
         return self
@@ -237,10 +246,10 @@ class Client:
         if not isinstance(stream, bool):
             raise InvalidInputError(f"stream is {type_name(stream)}; expected a boolean")
         request, options = self._carrier.prepare(messages, stream, params)
-        return Call(self._carrier, request, options, self._clock, self._closing)
+        call = Call(self._carrier, request, options, self._clock, self._closing)
+        if self._fallback is not None:
+            call.succession = self._fallback.succession(messages, stream, params)
+        return call
 
-
-def _refuse_not_built(arguments: Mapping[str, Any]) -> None:
-    for name, value in arguments.items():
-        if value:
-            raise ConfigurationError(f"{name}= is not part of this version of isochat", remedy=f"Leave {name} out")
+    def _carriers(self) -> list[Carrier]:
+        return [self._carrier, *(self._fallback.retire() if self._fallback is not None else ())]

@@ -125,6 +125,22 @@ def load_backend(name: str) -> type[Backend]:
     return backend
 
 
+def check_installed(name: str) -> None:
+    """Raises as :func:`load_backend` where metadata alone say that ``name`` cannot be loaded; imports nothing.
+
+    Raises:
+        BackendNotInstalledError: its client is not installed.
+    """
+    entry = _one_entry_point(name)
+    missing = _missing(entry)
+    if missing:
+        raise BackendNotInstalledError(
+            f"backend {name!r} needs what is not installed: {', '.join(missing)}",
+            remedy=install_line(entry),
+            backend=name,
+        )
+
+
 def backends_with_option(option: str) -> list[str]:
     """Names of the built-in backends whose clients take the argument ``option``.
 

@@ -212,9 +212,10 @@ class Meta(Record, frozen=True, eq=False):
         served_model: The ``served-model-name`` header of the reply.
         status_code, headers: The reply's status and headers (names in lower case).
         elapsed: Seconds for the whole call, retries and waiting included.
-        attempts: Attempts made; 1 when the first one succeeded.
+        attempts: Attempts made, by all who carried the call; 1 when the first one succeeded.
         warnings: Whatever was dropped, added or rewritten on the way: each begins with ``dropped``, ``left out``,
-            ``rewrote`` or, where nothing is lost by it, ``added``. Of a stream also ``completion_unproven`` (an
+            ``rewrote`` or, where nothing is lost by it, ``added``; before them stands, as ``fell back``, who of a
+            ``fallback`` carried the call on and why. Of a stream also ``completion_unproven`` (an
             agent's, whose end only the connection's clean end proves), ``usage_missing`` (token counts were asked for
             and did not come) and ``not_streamed`` (the endpoint answered with a whole reply).
     """

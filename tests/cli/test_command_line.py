@@ -223,3 +223,50 @@ def test_without_the_workspaces_extra_local_names_the_install_line():
     assert ran.returncode == 2
     assert "pip install 'isochat[local]'" in ran.stderr
     assert ran.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def falling_back(workspace, tmp_path):
+    """An isochat.toml here with a backup for endpoints that do not exist."""
+    (tmp_path / "isochat.toml").write_text(
+        '[targets.backup]\nendpoint = "scripted"\n'
+        '[targets.dev]\nendpoint = "nowhere"\nbackend = "mlflow"\nfallback = ["rest", "target:backup"]\n'
+    )
+    return workspace
+
+
+@pytest.mark.parametrize("stream", [[], ["--stream"], ["--no-stream"]])
+def test_another_carries_on_and_it_is_said(isochat_cli, falling_back, stream):
+    ran = isochat_cli("chat", *stream, "--target", "dev", "Hello")
+
+    assert (ran.code, ran.out.startswith('You asked: "Hello"')) == (0, True)
+    assert "warning: fell back from mlflow to rest: NotFoundError 404: " in ran.err
+    assert "warning: fell back from rest to target:backup: NotFoundError 404: " in ran.err
+    assert len(falling_back.requests) == 3
+
+
+def test_fallback_is_an_option_and_a_variable(isochat_cli, falling_back, monkeypatch):
+    chosen = isochat_cli("chat", "--json", "--endpoint", "nowhere", "--fallback", "target:backup", "Hello")
+    assert json.loads(chosen.out)["meta"]["endpoint"] == "scripted"
+
+    monkeypatch.setenv("ISOCHAT_FALLBACK", "target:backup")
+    assert isochat_cli("chat", "--endpoint", "nowhere", "Hello").code == 0
+    shown = json.loads(isochat_cli("config", "show", "--json").out)
+    assert shown["fallback"] == {"value": "target:backup", "source": "ISOCHAT_FALLBACK"}
+    over = isochat_cli("chat", "--endpoint", "nowhere", "--fallback", "mlflow", "Hello")
+    assert (over.code, "then failed: mlflow with NotFoundError 404" in over.err) == (3, True)
+    wrong = isochat_cli("chat", "--endpoint", "nowhere", "--fallback", "target:bakup", "Hello")
+    assert (wrong.code, "Did you mean 'backup'?" in wrong.err) == (2, True)
+
+
+def test_nothing_local_and_no_comparison_falls_back(isochat_cli, falling_back, monkeypatch):
+    monkeypatch.setenv("ISOCHAT_FALLBACK", "target:backup")
+    local = isochat_cli("chat", "--local", "--model", "scripted", "--endpoint", "nowhere", "Hello")
+    assert (local.code, falling_back.requests) == (3, [])
+
+    for where in (["--target", "dev"], ["--endpoint", "nowhere"]):
+        falling_back.clear_requests()
+        compared = isochat_cli("compare", *where, "--backend", "rest", "Hello")
+        assert (compared.code, len(falling_back.requests)) == (3, 1)
+    excluded = isochat_cli("chat", "--local", "--model", "scripted", "--fallback", "target:backup", "Hello")
+    assert (excluded.code, "--local excludes --fallback target:backup" in excluded.err) == (2, True)

@@ -152,3 +152,56 @@ except isochat.BackendNotInstalledError as error:
     print(json.dumps(str(error)))
 """
     assert "pip install 'isochat[databricks-sdk]'" in run(code, "databricks")
+
+
+def test_a_fallback_brings_nothing_until_it_is_needed(clean_environment: Any) -> None:
+    (clean_environment / ".databrickscfg").write_text("[m2m]\nhost = https://x.example\nclient_id = i\n")
+    file = clean_environment / "isochat.toml"
+    file.write_text('[targets.backup]\nbackend = "databricks-sdk"\nendpoint = "e"\nprofile = "m2m"\n')
+    there = "host='http://127.0.0.1:9', token='t', endpoint='e'"
+    fallback = f"fallback=['openai-chat', 'mlflow', 'target:backup'], config_file={str(file)!r}"
+
+    report = run(f"import isochat; isochat.Client('rest', {there}, {fallback}); {REPORT}")
+
+    assert clients_among(report["modules"]) == set()
+    assert [name for name in report["modules"] if name.startswith("isochat_adapters.")] == ["isochat_adapters.rest"]
+    assert report["opened"] == []
+
+
+def test_a_fallback_whose_client_does_not_import_is_left_out(workspace: Any) -> None:
+    code = f"""
+import isochat
+there = dict(host={workspace.url!r}, token={workspace.token!r}, max_retries=0)
+client = isochat.Client("rest", endpoint="nowhere", fallback=["openai-chat", "mlflow"], **there)
+try:
+    client.chat("Hi")
+except isochat.NotFoundError as error:
+    print(json.dumps([str(error), error.__notes__, error.attempts]))
+client.close()
+"""
+    text, notes, attempts = run(code, "openai")
+
+    assert "then failed: openai-chat with BackendNotInstalledError, mlflow with NotFoundError 404" in text
+    assert "pip install 'isochat[openai]'" in notes[0]
+    assert attempts == 2
+
+
+def test_a_fallback_that_is_not_installed_is_told_at_once(tmp_path: Any) -> None:
+    info = tmp_path / "mine-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: mine\nVersion: 1.0\nRequires-Dist: no-such-client>=1; extra == 'mine'\n"
+    )
+    (info / "entry_points.txt").write_text("[isochat.backends]\nmine = nowhere.mine [mine]\n")
+    code = f"""
+sys.path.insert(0, {str(tmp_path)!r})
+import isochat
+try:
+    isochat.Client("rest", host="http://127.0.0.1:9", token="t", endpoint="e", fallback=["mine"])
+except isochat.BackendNotInstalledError as error:
+    print(json.dumps(str(error)))
+"""
+    assert run(code) == (
+        "fallback 'mine': backend 'mine' needs what is not installed: no-such-client (backend mine). "
+        "pip install 'mine[mine]'"
+    )

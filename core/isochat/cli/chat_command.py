@@ -21,6 +21,12 @@ from isochat.streaming.streams import ChatStream
 @click.argument("prompt")
 @click.option("--backend", metavar="NAME", help="The client that carries the call; `isochat backends` lists them.")
 @click.option(
+    "--fallback",
+    metavar="NAME",
+    multiple=True,
+    help="Who carries the call on when the service cannot be had: a backend, or target:NAME. May be repeated.",
+)
+@click.option(
     "--stream/--no-stream",
     default=None,
     help="Print the answer as it comes, or when it is whole. Without either it streams where the endpoint can; with "
@@ -31,6 +37,7 @@ from isochat.streaming.streams import ChatStream
 def chat(
     prompt: str,
     backend: str | None,
+    fallback: tuple[str, ...],
     stream: bool | None,
     as_json: bool,
     debug: bool,
@@ -48,7 +55,7 @@ def chat(
     """
     params = parameters(max_tokens, temperature, top_p, stop)
     messages = conversation(system, read_prompt(prompt))
-    with opened(**where) as workspace, workspace.open(backend) as client:
+    with opened(**where, fallback=fallback or None) as workspace, workspace.open(backend) as client:
         if workspace.config_file:
             click.echo(f"settings: {workspace.config_file}", err=True)
         if as_json and not stream:

@@ -26,7 +26,7 @@ def show(target: str | None, as_json: bool) -> None:
     """Print the settings in force and where each comes from; secrets are masked."""
     settings = resolve({}, target=target, config_file=config_file_here(target))
     rows: list[tuple[str, Any, str]] = [
-        (name, _masked(name, settings[name]), settings.sources[name].name) for name in BY_NAME
+        (name, _shown(name, settings[name]), settings.sources[name].name) for name in BY_NAME
     ]
     rows += [(f"params.{name}", value, str(settings.file)) for name, value in settings.params.items()]
     if as_json:
@@ -45,5 +45,7 @@ def show(target: str | None, as_json: bool) -> None:
     Console().print(table)
 
 
-def _masked(name: str, value: Any) -> Any:
+def _shown(name: str, value: Any) -> Any:
+    if BY_NAME[name].kind in ("names", "plugins"):
+        return ", ".join(value) or None
     return "***" if value is not None and BY_NAME[name].kind == "secret" else value

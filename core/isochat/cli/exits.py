@@ -60,7 +60,7 @@ def _one_line(text: str) -> str:
 
 def in_words_of_the_shell(text: str) -> str:
     """Remedies name arguments of the library; here these are options, or variables where there is no option."""
-    text = re.sub(r"(?<![\w-])(endpoint|host|profile|target|backend)=(?![\w'\"])", r"--\1", text)
+    text = re.sub(r"(?<![\w-])(endpoint|host|profile|target|backend|fallback)=(?![\w'\"])", r"--\1", text)
     for ours, theirs in _WORDS.items():
         text = text.replace(ours, theirs)
     return text

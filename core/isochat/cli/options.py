@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -114,9 +114,13 @@ def opened(
     profile: str | None,
     local: bool,
     model: str | None,
+    fallback: Sequence[str] | None = (),
     on_local: Callable[[str], None] | None = None,
 ) -> Iterator[Where]:
     """The workspace that the options name; a local one runs as long as the block.
+
+    Args:
+        fallback: Who carries a call on; ``None`` leaves that to the settings. By default nobody.
 
     Raises:
         ConfigurationError: options that exclude each other, or no local workspace is installed.
@@ -124,11 +128,13 @@ def opened(
     if not local:
         if model is not None:
             raise ConfigurationError("--model goes with --local", remedy="Name an endpoint= of the workspace instead")
-        file = config_file_here(target)
-        client = {"target": target, "endpoint": endpoint, "host": host, "profile": profile, "config_file": file}
+        file = config_file_here(target, fallback)
+        where = {"target": target, "endpoint": endpoint, "host": host, "profile": profile}
+        client: dict[str, Any] = {**where, "config_file": file, "fallback": fallback}
         yield Where({name: value for name, value in client.items() if value is not None}, config_file=file)
         return
     excluded = [f"--{name}" for name, value in (("target", target), ("host", host), ("profile", profile)) if value]
+    excluded += [f"--fallback {name}" for name in fallback or () if name.startswith("target:")]
     if excluded:
         raise ConfigurationError(f"--local excludes {', '.join(excluded)}", remedy="Keep one of them")
     model = model or LOCAL_MODEL
@@ -139,6 +145,7 @@ def opened(
             "host": workspace.url,
             "token": Secret(workspace.token),
             "endpoint": endpoint or workspace.default_endpoint,
+            "fallback": fallback or (),  # whatever the environment says: nothing leaves this machine
         }
         yield Where(client, local=workspace)
 
@@ -160,7 +167,7 @@ def _local_workspace(model: str) -> Any:
     raise ConfigurationError("no local workspace is installed", remedy="pip install 'isochat[local]'")
 
 
-def config_file_here(target: str | None) -> str | None:
+def config_file_here(target: str | None, fallback: Sequence[str] | None = None) -> str | None:
     """``isochat.toml``, or a ``pyproject.toml`` with a ``[tool.isochat]``, of the working directory.
 
     Only the command line looks here: a library must not take settings from wherever it happens to run. A file that
@@ -169,7 +176,9 @@ def config_file_here(target: str | None) -> str | None:
     if os.environ.get("ISOCHAT_CONFIG"):
         return None
     file = "isochat.toml" if Path("isochat.toml").is_file() else "pyproject.toml" if _has_section() else None
-    if file is not None and (target or os.environ.get("ISOCHAT_TARGET") or names_default(file)):
+    listed = os.environ.get("ISOCHAT_FALLBACK", "") if fallback is None else " ".join(fallback)
+    named = target or os.environ.get("ISOCHAT_TARGET") or "target:" in listed
+    if file is not None and (named or names_default(file)):
         return file
     return None
 

@@ -246,8 +246,18 @@ def _without_environment(config: Any) -> Any:
     return ConfigOfItsArguments
 
 
-def find_credentials(settings: Settings, environ: Mapping[str, str] | None = None) -> Credentials:
+def check_credentials(settings: Settings) -> None:
+    """Raises as :func:`find_credentials` does, without importing the Databricks SDK for it."""
+    find_credentials(settings, unified=lambda *_, **__: None)
+
+
+def find_credentials(
+    settings: Settings, environ: Mapping[str, str] | None = None, *, unified: Callable[..., Any] = UnifiedConfig
+) -> Credentials:
     """The owner of a client's credentials; opens no socket.
+
+    Args:
+        unified: Makes that of the SDK's unified authentication.
 
     Raises:
         ConfigurationError: none are given, or the token belongs to another host.
@@ -264,7 +274,7 @@ def find_credentials(settings: Settings, environ: Mapping[str, str] | None = Non
         if nearer == 0:
             raise ConfigurationError("profile and token are both given", remedy="Keep one of them")
         if nearer > 0:
-            return _from_profile(settings["profile"], host, settings, variables)
+            return _from_profile(settings["profile"], host, settings, variables, unified)
     if token is None and (found := variables.secret("DATABRICKS_TOKEN")):
         token, source = found, Source(ENVIRONMENT, "DATABRICKS_TOKEN")
     own = _host_of_source(source, settings, variables, insecure)
@@ -275,7 +285,8 @@ def find_credentials(settings: Settings, environ: Mapping[str, str] | None = Non
                 f"there are no credentials for {host}" if host else "there are no host and no credentials",
                 remedy="Pass host= and token=, set DATABRICKS_HOST and DATABRICKS_TOKEN, or name a profile=",
             )
-        return UnifiedConfig(None, host, insecure, environment=environment, likely_host=own if environment else None)
+        likely = own if environment else None
+        return unified(None, host, insecure, environment=environment, likely_host=likely)  # type: ignore[no-any-return]
     token = check_token(token)
     if host is None:
         if own is None:
@@ -323,12 +334,14 @@ def _host_of_source(source: Source, settings: Settings, variables: Environment, 
     return check_host(text, insecure) if text else None
 
 
-def _from_profile(profile: str, host: str | None, settings: Settings, variables: Environment) -> Credentials:
+def _from_profile(
+    profile: str, host: str | None, settings: Settings, variables: Environment, unified: Callable[..., Any]
+) -> Credentials:
     insecure = settings["allow_insecure"]
     section = _read_profile(profile, variables)
     if section is None or not section.host or not section.token:
         file = variables.get("DATABRICKS_CONFIG_FILE")
-        return UnifiedConfig(profile, host, insecure, environment=False, config_file=file)
+        return unified(profile, host, insecure, environment=False, config_file=file)  # type: ignore[no-any-return]
     own = check_host(section.host, insecure)
     if host is not None and host != own:
         raise ConfigurationError(

@@ -21,7 +21,7 @@ from isochat.parameters import fits
 from isochat.redaction import Environment, hidden_login
 from isochat.routes import AI_GATEWAY, AUTO, SERVING_ENDPOINTS
 
-Kind = Literal["text", "secret", "seconds", "count", "positive count", "boolean", "object"]
+Kind = Literal["text", "secret", "seconds", "count", "positive count", "boolean", "object", "names", "plugins"]
 
 
 class Setting(NamedTuple):
@@ -52,8 +52,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("auth_scheme", "text", "bearer", ("bearer", "basic")),
     Setting("allow_insecure", "boolean", False),
     Setting("product", "text"),
+    Setting("fallback", "names", ()),
+    Setting("observers", "plugins", ()),
 )
 BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
+
+# What says who asks. One source says all of it, so that no part goes where the rest is not for.
+LOGIN = ("host", "token", "profile", "auth_scheme", "allow_insecure", "headers")
 
 ARGUMENT, ENVIRONMENT, FILE, DEFAULT = "argument", "environment", "file", "default"
 
@@ -110,7 +115,12 @@ def resolve(
     variables = Environment(os.environ if environ is None else environ)
     del environ
     target = target or variables.get("ISOCHAT_TARGET")
-    section = targets.find(target, config_file or variables.get("ISOCHAT_CONFIG"))
+    listed = arguments.get("fallback")
+    if listed is None:
+        listed = (variables.get("ISOCHAT_FALLBACK") or "").split(",")
+    section = targets.find(
+        target, config_file or variables.get("ISOCHAT_CONFIG"), default_needed=not _name_a_target(listed)
+    )
 
     values: dict[str, Any] = {}
     sources: dict[str, Source] = {}
@@ -142,6 +152,34 @@ def resolve(
     )
 
 
+def of_target(settings: Settings, section: targets.Target) -> Settings:
+    """What holds for the target ``section`` where it carries on for the client of ``settings``.
+
+    What it says; and what it leaves open is as for the client. But the login is one: a target that names any of it
+    says all of it.
+    """
+    values, sources = dict(settings.values), dict(settings.sources)
+    for setting in SETTINGS:
+        if setting.name in section.settings:
+            source = Source(FILE, section.where(setting.name))
+            value = _checked(section.settings[setting.name], setting, source)
+        elif setting.name in LOGIN and names_login(section):
+            value, source = setting.default, Source(DEFAULT, "default")
+        else:
+            continue
+        values[setting.name], sources[setting.name] = value, source
+    return Settings(values, sources, section.params, section.options, section.name, section.file, section.settings)
+
+
+def names_login(section: targets.Target) -> bool:
+    """Whether a target says for itself which workspace is asked, or as whom."""
+    return any(name in section.settings for name in ("host", "token", "profile"))
+
+
+def _name_a_target(listed: Any) -> bool:
+    return isinstance(listed, list | tuple) and any(str(name).strip().startswith("target:") for name in listed)
+
+
 def _from_text(text: str, setting: Setting, variable: str) -> Any:
     try:
         match setting.kind:
@@ -153,6 +191,8 @@ def _from_text(text: str, setting: Setting, variable: str) -> Any:
                 return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
             case "object":
                 return json.loads(text)
+            case "names" | "plugins":
+                return tuple(name.strip() for name in text.split(","))
     except (ValueError, KeyError):
         raise ConfigurationError(
             f"{variable} is {_shown(text, setting)}; expected {_EXPECTED[setting.kind]}",
@@ -169,6 +209,8 @@ _EXPECTED: Mapping[str, str] = {
     "positive count": "a whole number from 1 up",
     "boolean": "true or false",
     "object": "a table of texts",
+    "names": 'a list such as ["rest", "target:NAME"]',
+    "plugins": "a list of names or plugin objects",
 }
 
 
@@ -183,7 +225,12 @@ def _checked(value: Any, setting: Setting, source: Source) -> Any:
         raise ConfigurationError(
             f"{setting.name} ({source.name}) is {value!r}", remedy=f"It may be {' or '.join(setting.choices)}"
         )
-    return float(value) if setting.kind == "seconds" else value
+    match setting.kind:
+        case "seconds":
+            return float(value)
+        case "names" | "plugins":
+            return tuple(value)
+    return value
 
 
 def _shown(value: Any, setting: Setting) -> str:
@@ -207,3 +254,7 @@ def _is(value: Any, kind: Kind) -> bool:
             return isinstance(value, bool)
         case "object":
             return isinstance(value, Mapping)
+        case "names":
+            return isinstance(value, list | tuple) and all(isinstance(name, str) and name for name in value)
+        case "plugins":
+            return isinstance(value, list | tuple)

@@ -46,8 +46,11 @@ def user_file() -> Path:
     return folder / "isochat" / "isochat.toml"
 
 
-def find(name: str | None, config_file: str | os.PathLike[str] | None) -> Target | None:
+def find(name: str | None, config_file: str | os.PathLike[str] | None, *, default_needed: bool = True) -> Target | None:
     """The target called ``name``, or the file's default one; ``None`` when neither is asked for.
+
+    Args:
+        default_needed: Whether a file that names no default is a mistake where no ``name`` is given.
 
     Raises:
         ConfigurationError: no such file or target, a mistake in the file, a circle of ``extends``.
@@ -60,11 +63,22 @@ def find(name: str | None, config_file: str | os.PathLike[str] | None) -> Target
     data = _read(path)
     name = name or data.get("default_target")
     if name is None:
+        if not default_needed:
+            return None
         raise ConfigurationError(
             f"{path} names no default_target, and no target is asked for",
             remedy=f"Name a target: {', '.join(data.get('targets', {})) or 'the file has none yet'}",
         )
     return _assemble(str(name), data, str(path))
+
+
+def names(path: str) -> list[str]:
+    """The targets of a file.
+
+    Raises:
+        ConfigurationError: a mistake in the file.
+    """
+    return list(_read(Path(path)).get("targets", {}))
 
 
 def names_default(path: str) -> bool:
@@ -140,6 +154,7 @@ def _assemble(name: str, data: Mapping[str, Any], file: str) -> Target:
         section = sections[current]
         where = f"[targets.{current}] of {file}"
         _known(section, (*BY_NAME, *_BESIDES), file, f"[targets.{current}] ")
+        _falls_back_on_others(section, current, where)
         for table, into in (("params", params), ("options", options)):
             inherited = section.get(table, {})
             if not isinstance(inherited, dict):
@@ -153,6 +168,16 @@ def _assemble(name: str, data: Mapping[str, Any], file: str) -> Target:
         chain.append(current)
         current = section.get("extends")
     return Target(name, file, settings, params, options)
+
+
+def _falls_back_on_others(section: Mapping[str, Any], name: str, where: str) -> None:
+    # Of one section alone: where either is inherited, the list is right and names somebody who is not needed.
+    fallback = section.get("fallback")
+    if not isinstance(fallback, list):
+        return
+    for own in (f"target:{name}", section.get("backend")):
+        if own in fallback:
+            raise ConfigurationError(f"fallback in {where} names {own!r}, its own", remedy="Take it out of the list")
 
 
 def _checked_params(params: Mapping[str, Any], file: str, target: str) -> dict[str, Any]:

@@ -67,6 +67,10 @@ class Deadline:
         """Seconds since the call began."""
         return self.clock.monotonic() - self.started
 
+    def over(self) -> bool:
+        """Whether it has passed."""
+        return self.clock.monotonic() >= self.at
+
     def left(self, phase: Phase, at_most: float = math.inf) -> float | None:
         """Seconds that ``phase`` may still take, as a socket timeout: ``None`` is without limit.
 
