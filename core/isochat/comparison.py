@@ -82,18 +82,18 @@ def losses(result: ChatResult, held: ChatResult | None) -> tuple[list[str], Diff
         held: The same answer read from what the client's object holds; ``None`` if it holds no answer at all.
 
     Returns:
-        The paths of ``result`` that ``held`` lacks, and the contradictions, which should be none.
+        The paths of ``result`` that ``held`` lacks, and the contradictions, which should be none: fields in which both
+        say something else, and what ``held`` says and ``result`` does not.
     """
     lost: list[str] = []
     contradictions = Diff()
+    mine = dict(_leaves(_parts_by_type(result), ""))
     theirs = {} if held is None else dict(_leaves(_parts_by_type(held), ""))
-    for path, value in _leaves(_parts_by_type(result), ""):
-        other = theirs.get(path)
-        if value == other:
-            continue
-        if other is None or other == ():
+    for path in dict.fromkeys([*mine, *theirs]):
+        value, other = mine.get(path), theirs.get(path)
+        if other is None and value is not None:
             lost.append(path)
-        elif value is not None:
+        elif value != other and (value, other) != (None, ""):  # an empty text says no more than none does
             contradictions.append(Difference(path, value, other))
     return lost, contradictions
 

@@ -201,6 +201,51 @@ def test_mistakes_in_the_file(name: str, write: Any) -> None:
     assert "isochat.toml" in str(raised.value)
 
 
+NEAR_AND_FAR = """\
+default_target = "far"
+[targets.far]
+endpoint = "far"
+timeout = 1
+[targets.far.options]
+served_model = "far"
+api = "responses"
+[targets.near]
+extends = "far"
+endpoint = "near"
+[targets.near.options]
+served_model = "near"
+"""
+
+
+def test_a_target_wins_over_what_it_extends_and_a_call_over_both(write: Any) -> None:
+    settings = resolve({}, target="near", config_file=write(NEAR_AND_FAR))
+    called = resolve({}, target="near", config_file=write(NEAR_AND_FAR), options={"served_model": "called"})
+
+    assert (settings["endpoint"], settings["timeout"]) == ("near", 1.0)
+    assert settings.options == {"served_model": "near", "api": "responses"}
+    assert called.options == {"served_model": "called", "api": "responses"}
+
+
+@pytest.mark.parametrize(
+    ("target", "environment", "endpoint"),
+    [
+        (None, {}, "far"),
+        ("near", {}, "near"),
+        (None, {"ISOCHAT_TARGET": "near"}, "near"),
+        ("far", {"ISOCHAT_TARGET": "near"}, "far"),
+        ("near", {"ISOCHAT_CONFIG": "/nowhere.toml"}, "near"),
+    ],
+)
+def test_which_target_of_which_file(target: Any, environment: Any, endpoint: str, write: Any) -> None:
+    file = write(NEAR_AND_FAR)
+
+    assert resolve({}, target=target, config_file=file, environ=environment)["endpoint"] == endpoint
+
+
+def test_a_byte_order_mark_of_an_editor(write: Any) -> None:
+    assert resolve({}, config_file=write("\ufeff" + NEAR_AND_FAR))["endpoint"] == "far"
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(isochat.ConfigurationError, match=r"there is no file .*none\.toml"):
         isochat.Client(config_file=tmp_path / "none.toml")

@@ -14,6 +14,7 @@ import pytest
 
 import isochat
 from isochat import ChatResult, Choice, Function, Message, Meta, TextPart, ToolCall, Usage
+from isochat.comparison import losses
 from isochat.wire_format.replies import read_reply
 from isochat_workspace import Workspace
 
@@ -35,6 +36,7 @@ def result(**changes: Any) -> ChatResult:
     return ChatResult(choices=(Choice(message=Message(**message), **choice),), **given)
 
 
+CALL = ToolCall(function=Function("f", "{}"))
 SAME: dict[str, dict[str, Any]] = {
     "nothing changed": {},
     "another backend": {"meta": Meta(backend="mlflow", elapsed=5.0)},
@@ -151,7 +153,7 @@ def test_five_results_are_the_same(workspace: Workspace, make_client: Any) -> No
     assert results[0].usage.completion_tokens == 6
 
 
-# ------------------------------------------------------------------------------------------------------- diff
+# ------------------------------------------------------------------------------------- diff and the loss list
 
 
 @pytest.mark.parametrize(
@@ -183,6 +185,13 @@ def test_what_one_protocol_does_not_report_is_no_difference(changes: Any, path: 
     found = isochat.diff(result(), result(**changes))
 
     assert (list(found), found.not_reported) == ([], [path])
+
+
+def test_a_null_among_log_probabilities_is_as_if_it_were_left_out() -> None:
+    told, left_out = {"content": [{"token": "a"}], "refusal": None}, {"content": [{"token": "a"}]}
+
+    assert isochat.diff(result(logprobs=told), result(logprobs=left_out)) == []
+    assert isochat.diff(result(logprobs=told), result(logprobs={"content": [{"token": "b"}]})) != []
 
 
 def test_tool_call_ids_are_numbered_by_order() -> None:
@@ -230,6 +239,50 @@ def test_an_id_that_is_the_only_name_of_a_call_is_numbered() -> None:
 
     assert isochat.diff(turn("mcp_1"), turn("mcp_2")) == []
     assert isochat.diff(turn("mcp_1"), read_reply({"output": [{"type": "mcp_call", "name": "f"}]}, "responses")) != []
+
+
+def test_the_id_of_an_item_that_is_no_call_names_nothing() -> None:
+    def turn(**item: str) -> ChatResult:
+        return read_reply({"output": [{"type": "mcp_list_tools", "server_label": "s", **item}]}, "responses")
+
+    assert isochat.diff(turn(id="mcpl_1"), turn()) == []
+    assert isochat.diff(turn(id="mcpl_1"), turn(id="mcpl_1", server_label="other")) != []
+
+
+@pytest.mark.parametrize("name", ["call_id", "tool_call_id", "tool_use_id", "approval_request_id"])
+def test_each_field_that_says_which_call_is_meant_is_numbered(name: str) -> None:
+    def turn(*calls: str) -> ChatResult:
+        return read_reply({"output": [{"type": "mcp_approval_response", name: call} for call in calls]}, "responses")
+
+    assert isochat.diff(turn("a", "b"), turn("x", "y")) == []
+    assert isochat.diff(turn("a", "b"), turn("x", "x")) != []
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "lost", "contradicted"),
+    [
+        ({}, {}, [], []),
+        ({"finish_reason": "stop"}, {"finish_reason": None}, ["choices[0].finish_reason"], []),
+        ({"finish_reason": "stop"}, {"finish_reason": "length"}, [], ["choices[0].finish_reason"]),
+        ({"finish_reason": None}, {"finish_reason": "stop"}, [], ["choices[0].finish_reason"]),
+        ({"content": None}, {"content": ""}, [], []),
+        ({"content": ""}, {"content": None}, ["choices[0].message.content"], []),
+        ({"usage": None}, {"usage": Usage(1)}, [], ["usage.prompt_tokens"]),
+        (
+            {"tool_calls": ()},
+            {"tool_calls": (ToolCall(function=Function("f", "{}")),)},
+            [],
+            ["choices[0].message.tool_calls[0].function.name"],
+        ),
+    ],
+)
+def test_a_clients_object_lacks_or_contradicts(ours: Any, theirs: Any, lost: Any, contradicted: Any) -> None:
+    """What it holds beyond the result is a contradiction too: isochat would have missed it."""
+    found, contradictions = losses(result(**ours), result(**theirs))
+
+    assert found == lost
+    assert set(contradicted) <= {difference.path for difference in contradictions}
+    assert bool(contradictions) == bool(contradicted)
 
 
 def test_a_difference_reads_well() -> None:
