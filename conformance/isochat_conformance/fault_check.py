@@ -18,7 +18,7 @@ from isochat_conformance.modes import Mode, is_streamed
 if TYPE_CHECKING:
     from isochat_conformance.fault_call import SkippingClock
 
-_FIELDS = ("phase", "status_code", "code", "retry_after", "retryable", "may_have_executed")
+_FIELDS = ("phase", "status_code", "code", "request_id", "retry_after", "retryable", "may_have_executed")
 
 
 class Came(msgspec.Struct):
@@ -102,8 +102,9 @@ def _check_answer(came: Came, result: ChatResult, expected: Verdict, attempts: i
         yield f"the chunks say {shown(''.join(came.pieces))}, the result {shown(result.text)}"
     if result.finish_reason != expected.finish_reason:
         yield f"finish_reason is {shown(result.finish_reason)}, expected {shown(expected.finish_reason)}"
-    if result.meta.attempts != attempts:
-        yield f"meta.attempts is {result.meta.attempts}, expected {attempts}"
+    for name, wanted in (("attempts", attempts), ("request_id", expected.request_id)):
+        if (found := getattr(result.meta, name)) != wanted:
+            yield f"meta.{name} is {shown(found)}, expected {shown(wanted)}"
     if expected.arguments is not None:
         found = result.tool_calls[0].function.arguments if result.tool_calls else None
         if found != expected.arguments:
@@ -120,6 +121,8 @@ def _check_error(error: ChatError, expected: Verdict, token: str) -> Iterator[st
         wanted, found = getattr(expected, name), getattr(error, name, None)
         if wanted != found:
             yield f"the error's {name} is {shown(found)}, expected {shown(wanted)}"
+    if not error.message.strip() or len(str(error).splitlines()) != 1:
+        yield f"the error does not say in one line what happened: {shown(str(error))}"
     if expected.message not in error.message:
         yield f"the error's message is {shown(error.message)}, expected one with {shown(expected.message)}"
     if token in f"{error!r} {error} {error.body} {error.remedy}":

@@ -136,7 +136,7 @@ class Verdict(_Data, frozen=True, kw_only=True):
     """What must come of it: an error, or the answer.
 
     Attributes:
-        error: The error's class; the next fields are attributes of it.
+        error: The error's class; the next fields are attributes of it, ``request_id`` one of the answer too.
         message: A part of its message.
         partial: The text that a stream had brought by then.
         text, finish_reason: Of the answer. ``arguments``: of its first tool call, raw.
@@ -153,6 +153,7 @@ class Verdict(_Data, frozen=True, kw_only=True):
     phase: str | None = None
     status_code: int | None = None
     code: str | None = None
+    request_id: str | None = None
     retry_after: float | None = None
     retryable: bool = False
     may_have_executed: bool = False

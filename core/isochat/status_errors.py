@@ -27,7 +27,7 @@ from isochat.errors import (
 from isochat.remedies import remedy_for
 from isochat.wire_format.error_objects import SEARCHED, ErrorFacts, facts_of, quoted, read_error
 from isochat.wire_format.retry_after import read_retry_after
-from isochat.wire_format.verdict import fails
+from isochat.wire_format.verdict import breaks_off, fails
 
 _CLASSES: Mapping[int, type[StatusError]] = {
     400: BadRequestError,
@@ -137,7 +137,7 @@ def reports_error(event: Mapping[str, Any]) -> bool:
     if kind in ("error", "response.failed"):
         return True
     if event.get("choices"):
-        return False
+        return breaks_off(event)
     if event.get("error_code"):
         return True
     if isinstance(kind, str):  # an item, of which some have an `error` of their own

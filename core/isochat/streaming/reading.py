@@ -206,7 +206,8 @@ class StreamReading:
                 self._take(told, event.data)
 
     def _take(self, told: dict[str, Any], data: bytes | None) -> None:
-        if "type" in told or not told.get("choices"):  # a chunk with choices reports no failure, and is no ping
+        # Most chunks have choices, and none of what a failure or a ping has.
+        if not told.get("choices") or "type" in told or "error" in told or "error_code" in told:
             if reports_error(told):
                 raise self._errors.reported(told, data, self._events)
             if told.get("type") == "ping":

@@ -1,7 +1,9 @@
 """Does a reply under a success status answer, or does it fail?
 
 ``status`` is the word of the Responses API for success and failure, and ``failed`` its only word for failure: a reply
-that says otherwise and has output is an answer, as one with choices is. ChatAgents, and ResponsesAgents that leave it
+that says otherwise and has output is an answer, as one with choices is, unless an ``error`` stands beside them and one
+of them has the finish reason ``error`` (as routers before several providers tell of a failure), or none says anything.
+ChatAgents, and ResponsesAgents that leave it
 out, give no verdict; their fields beyond the answer are their author's, and an ``error`` may tell of one tool. What the
 caller asked for is the model's word: where it was said it is not thrown away (the error stands in ``meta.raw`` and is
 warned of), and where none was said, the error is the answer.
@@ -19,8 +21,17 @@ _NOT_FAILED = ("completed", "incomplete")
 def fails(data: Mapping[str, Any]) -> bool:
     """Whether a reply is an error."""
     if data.get("choices"):
-        return False
+        return breaks_off(data)
     return data.get("status") == "failed" or (names_error(data) and not _has_answer(data))
+
+
+def breaks_off(data: Mapping[str, Any]) -> bool:
+    """Whether a reply or a chunk with choices tells of a failure that ended them, or that came in their place."""
+    if not names_error(data):
+        return False
+    choices = data.get("choices")
+    told = [choice for choice in choices if isinstance(choice, Mapping)] if isinstance(choices, list | tuple) else []
+    return any(choice.get("finish_reason") == "error" for choice in told) or not any(map(_says_a_word, told))
 
 
 def names_error(data: Mapping[str, Any]) -> bool:
@@ -40,6 +51,12 @@ def _has_answer(data: Mapping[str, Any]) -> bool:
 def _is_answer(item: Mapping[str, Any]) -> bool:
     of_assistant = item.get("role", "assistant") == "assistant" and item.get("type", "message") == "message"
     return of_assistant and _says_something(item.get("content"))
+
+
+def _says_a_word(choice: Mapping[str, Any]) -> bool:
+    said = choice.get("delta") or choice.get("message")
+    beside_role = {name: value for name, value in said.items() if name != "role"} if isinstance(said, Mapping) else said
+    return bool(choice.get("finish_reason")) or _says_something(beside_role)
 
 
 def _says_something(value: Any) -> bool:
