@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import socket
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -229,7 +231,8 @@ def test_the_same_request_is_sent_on_each_attempt(backend: str, answering: Any) 
         ("Mon, 23 Nov 2026 10:00:05 GMT", "Mon, 23 Nov 2026 10:00:00 GMT", 5.0),
         ("Mon, 23 Nov 2026 09:00:00 GMT", "Mon, 23 Nov 2026 10:00:00 GMT", 0.0),
         ("Monday, 23-Nov-26 10:00:05 GMT", "Mon, 23 Nov 2026 10:00:00 GMT", 5.0),
-        ("Mon, 23 Nov 2026 10:00:05 GMT", None, None),
+        ("Mon, 24 Nov 2003 10:00:05 GMT", None, 0.0),
+        ("Mon, 23 Nov 2026 10:00:05 GMT", "soon", None),
         ("5, 7, 6", None, 7.0),
         ("5, soon", None, 5.0),
         ("5, Mon, 23 Nov 2026 10:00:09 GMT", "Mon, 23 Nov 2026 10:00:00 GMT", 9.0),
@@ -241,3 +244,13 @@ def test_reading_retry_after(value: Any, date: Any, expected: Any) -> None:
     from isochat.wire_format.retry_after import read_retry_after
 
     assert read_retry_after(value, date) == expected
+
+
+def test_a_date_without_the_servers_own_is_measured_against_the_time_of_arrival() -> None:
+    from isochat.wire_format.retry_after import read_retry_after
+
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    wait = read_retry_after(format_datetime(soon, usegmt=True), None)
+
+    assert wait is not None
+    assert 0 < wait <= 3600

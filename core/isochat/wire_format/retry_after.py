@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 
 def read_retry_after(value: str | None, date: str | None) -> float | None:
     """Seconds to wait by a ``Retry-After`` header (RFC 9110 10.2.3), or ``None`` if it says nothing usable.
 
-    A date is measured against the server's own ``Date``, so that no clock of ours matters. Of several headers, joined
+    A date is measured against the server's own ``Date``, so that no clock of ours matters; without one, against the
+    time at which the reply came (RFC 9110 6.6.1). Of several headers, joined
     with commas as they are, the longest wait holds; the comma in a date stands behind the day's name, which may go.
     """
     if value is None:
@@ -24,10 +26,8 @@ def _wait(value: str, date: str | None) -> float | None:
             seconds = float(value)
             return seconds if math.isfinite(seconds) else None
         then = parsedate_to_datetime(value)
-        now = parsedate_to_datetime(date) if date else None
+        now = parsedate_to_datetime(date) if date else datetime.now(UTC)
     except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    if now is None:
         return None
     try:
         return max(0.0, (then - now).total_seconds())
