@@ -16,6 +16,7 @@ from isochat.errors import (
     ChatError,
     ConfigurationError,
     ConnectionLostError,
+    PluginError,
     located,
 )
 from isochat.notes import ADDED
@@ -101,8 +102,18 @@ class Call:
         self._tries, self._logged_in_again = 0, False
 
     def pause_after(self, error: ChatError) -> float | None:
-        """Seconds to wait before the next attempt, or ``None`` when ``error``, now located, is to be raised."""
+        """Seconds to wait before the next attempt, or ``None`` when ``error``, now located, is to be raised.
+
+        Raises:
+            ConfigurationError: the client was closed before the attempt was sent.
+        """
         self.settle(error)
+        if self._closing.closed and isinstance(error, PluginError):  # what a client says that was closed meanwhile
+            raise self.locate(
+                ConfigurationError(
+                    "this client was closed before the call was sent", remedy="Close a client when its calls have ended"
+                )
+            ) from error
         if self._left_out_stream_options(error):
             return 0.0
         return self.carrier.policy.pause(error, self._tries, self.options.max_retries, self.deadline)

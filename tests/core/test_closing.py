@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent / "streaming"))
 from stream_server import TIMEOUT, streaming_backends, whole, written
 
 import isochat
+from isochat.plugins import load_backend
 from isochat.transport.deadline import SystemClock
 
 PACED = {"error": {"message": "Slow down.", "code": "rate_limit_exceeded", "retry_after": 50}}
@@ -175,3 +176,27 @@ def test_a_stream_that_waits_for_its_second_beginning_on_a_loop_is_left_at_once(
 
     asyncio.run(asyncio.wait_for(work(), TIMEOUT))
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("backend", ["openai-chat", "openai-responses"])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_client_closed_just_before_the_request_leaves(backend: str, streamed: bool, workspace: Any) -> None:
+    """What the SDK says of its own closed client is told as what it is, and not as the backend's mistake."""
+    made: list[isochat.Client] = []
+    kind: Any = load_backend(backend)
+
+    class ClosedFirst(kind):  # type: ignore[misc]
+        def complete(self, request: Any, wire: Any) -> Any:
+            made[0].close()
+            return super().complete(request, wire)
+
+        def stream(self, request: Any, wire: Any) -> Any:
+            made[0].close()
+            return super().stream(request, wire)
+
+    made.append(isochat.Client(ClosedFirst, endpoint="e", host=workspace.url, token=workspace.token))
+    with pytest.raises(isochat.ConfigurationError, match="closed before the call was sent") as caught:
+        made[0].chat("Hi", stream=streamed)
+
+    assert (caught.value.attempts, caught.value.may_have_executed) == (1, False)
+    assert not workspace.requests
