@@ -23,8 +23,9 @@ from isochat.foreign_code import (
     said,
     translated,
 )
+from isochat.once import NOTHING, Once
 from isochat.request import Request
-from isochat.results import NOTHING, ChatResult, Meta, Once
+from isochat.results import ChatResult, Meta
 from isochat.status_errors import error_under_200, status_error
 from isochat.wire_format.json_text import decode
 from isochat.wire_format.replies import read_reply

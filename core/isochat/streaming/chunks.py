@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from isochat.results import FinishReason, Function, Record, Usage
+from isochat.records import Record
+from isochat.results import FinishReason, Function, Usage
 from isochat.wire_format.json_text import decode
 
 
