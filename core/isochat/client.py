@@ -240,11 +240,13 @@ class Client:
             "a Client holds connections and credentials and does not pickle", remedy="Make one in each process"
         )
 
-    def _begin(self, messages: Messages, stream: bool, params: Mapping[str, Any]) -> Call:
+    def _begin(self, messages: Messages, stream: bool, params: Any) -> Call:
         if self._closing.closed:
             raise ConfigurationError("this client is closed", remedy="Make a new one")
         if not isinstance(stream, bool):
             raise InvalidInputError(f"stream is {type_name(stream)}; expected a boolean")
+        if "extra_headers" in params:  # here too, so that no traceback shows what may be a secret
+            params["extra_headers"] = hidden_values(params["extra_headers"])
         request, options = self._carrier.prepare(messages, stream, params)
         call = Call(self._carrier, request, options, self._clock, self._closing)
         if self._fallback is not None:

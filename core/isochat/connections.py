@@ -16,6 +16,7 @@ from isochat.config.credentials import Credentials, UnifiedConfig, find_credenti
 from isochat.config.settings import Settings
 from isochat.errors import ChatError, ConfigurationError
 from isochat.foreign_code import blamed, is_its_exit
+from isochat.redaction import hidden_values, secrets_among
 from isochat.routes import PATHS
 from isochat.text_safety import check_headers
 from isochat.transport.deadline import Deadline
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from isochat.transport.async_pools import AsyncPools
     from isochat.transport.async_wire import AsyncWire
     from isochat.transport.pools import Pools
+    from isochat.transport.proxies import Proxies
     from isochat.transport.wire import Wire
     from isochat.workers import Workers
 
@@ -45,7 +47,7 @@ class Connections:
         self._settings = settings
         self._backend_class = backend
         self._route = route
-        self._headers = check_headers(settings["headers"], "headers")
+        self._headers = hidden_values(check_headers(settings["headers"], "headers"))
         self._lock = threading.Lock()
         self._pools: Pools | None = None
         self._async_pools: AsyncPools | None = None
@@ -98,7 +100,9 @@ class Connections:
         from isochat.transport.tap import record
         from isochat.transport.wire import Wire
 
-        wire = Wire(self._open_pools(), call.deadline, streaming=streaming, **self._options(call, credentials))
+        pools = self._open_pools()
+        options = self._options(call, credentials, pools.proxies)
+        wire = Wire(pools, call.deadline, streaming=streaming, **options)
         record(wire)
         return wire
 
@@ -108,7 +112,8 @@ class Connections:
             from isochat.transport.async_wire import AsyncWire
         from isochat.transport.tap import record
 
-        pools, options = self._open_async_pools(), self._options(call, credentials)
+        pools = self._open_async_pools()
+        options = self._options(call, credentials, pools.proxies)
         wire = AsyncWire(pools, call.deadline, streaming=streaming, **options)
         record(wire)
         return wire
@@ -160,13 +165,14 @@ class Connections:
                 raise
             raise blamed(backend, "does not close", error) from error
 
-    def _options(self, call: Call, credentials: Mapping[str, str]) -> dict[str, Any]:
+    def _options(self, call: Call, credentials: Mapping[str, str], proxies: Proxies) -> dict[str, Any]:
+        headers = _merged(self._headers, call.request.headers)
         return {
             "idle": call.options.timeout,
             "credentials": credentials,
-            "headers": _merged(self._headers, call.request.headers),
+            "headers": headers,
             "product": self._settings["product"],
-            "redactor": self.credentials.redactor(credentials),
+            "redactor": self.credentials.redactor(credentials, (*secrets_among(headers), *proxies.secrets)),
         }
 
     def _open_workers(self) -> tuple[Workers, Workers]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import base64
 import functools
+import html.entities
+import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -59,6 +61,22 @@ def hidden_values(headers: Any) -> Any:
     return {name: Secret(value) if isinstance(value, str) else value for name, value in headers.items()}
 
 
+def names_a_secret(name: str) -> bool:
+    """Whether the value of something called ``name`` is a secret, as far as a name can say: ``X-Api-Key`` says so."""
+    return _SECRET_NAME.search(name) is not None
+
+
+# Of a body's fields, "max_tokens" and its like are no secrets.
+_SECRET_NAME = re.compile(
+    r"auth|token(?!s|_|iz)|key(?!w)|secret|passw|credential|signature|session|cookie|jwt", re.IGNORECASE
+)
+
+
+def secrets_among(headers: Mapping[str, str]) -> Iterator[str]:
+    """The values of those ``headers`` whose names say that they are secret, each without its scheme (``Bearer``)."""
+    return (value.rpartition(" ")[2] for name, value in headers.items() if names_a_secret(name))
+
+
 class Environment:
     """Environment variables to be looked up, and not shown: ``os.environ`` as a local variable would show them all.
 
@@ -84,7 +102,7 @@ class Environment:
 
 
 class Redactor:
-    """Blanks the given secrets, also in base64, URL and JSON spelling.
+    """Blanks the given secrets, also in base64, hexadecimal, URL, JSON and HTML spelling.
 
     One of less than four letters stands in every text: to blank it would hide nothing and spoil all.
     """
@@ -99,8 +117,11 @@ class Redactor:
         for form in self._forms:
             if form in text:
                 text = text.replace(form, BLANK)
-        if "\\" in text or "%" in text:
+        if "\\" in text or "%" in text or "&" in text:
             text = self._spelled.sub(BLANK, text)
+        for form in self._forms:
+            if form[:_BEGINNING] in text:
+                text = _without_beginnings(text, str(form))
         return text
 
     def clean_bytes(self, data: bytes) -> bytes:
@@ -108,8 +129,12 @@ class Redactor:
         for form in self._forms:
             if form.encode() in data:
                 data = data.replace(form.encode(), BLANK.encode())
-        if b"\\" in data or b"%" in data:
+        if b"\\" in data or b"%" in data or b"&" in data:
             data = self._spelled_bytes.sub(BLANK.encode(), data)
+        if b"\0" in data:
+            for wide in _WIDE:
+                for form in self._forms:
+                    data = data.replace(form.encode(wide), BLANK.encode(wide))
         return data
 
     def clean_unless_answer(self, data: bytes) -> bytes:
@@ -135,6 +160,29 @@ class Redactor:
         return re.compile(self._spelled.pattern.encode())
 
 
+def _without_beginnings(text: str, secret: str) -> str:
+    """``text`` with each part blanked that ``secret`` begins with: whoever quotes a long text cuts it somewhere.
+
+    A short part is one only where a quotation ends.
+    """
+    pieces: list[str] = []
+    start = 0
+    while (at := text.find(secret[:_BEGINNING], start)) >= 0:
+        same = zip(text[at : at + len(secret)], secret, strict=False)
+        end = at + sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], same))
+        tells = end - at >= _TELLING or text[end : end + 1] in _ENDS
+        pieces += [text[start:at], BLANK if tells else text[at:end]]
+        start = end
+    return "".join([*pieces, text[start:]])
+
+
+# Encodings of JSON and pages that have a zero byte beside each letter.
+_WIDE = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+_BEGINNING = 5
+_ENDS = ("", "'", '"', "`", ".", "…")
+_TELLING = 12
+
+
 def _forms(secret: str) -> Iterator[str]:
     """The spellings that are found by looking for a text. Secrets are ASCII, as headers are."""
     encoded = secret.encode()
@@ -151,6 +199,8 @@ def _forms(secret: str) -> Iterator[str]:
         core = inside[(0, 2, 3)[before] : len(inside) - (1 if (before + len(encoded)) % 3 else 0)]
         yield core
         yield core.translate(_URL_SAFE)
+    yield encoded.hex()
+    yield encoded.hex().upper()
 
 
 # An answer has one of these at its top; see isochat.wire_format.replies.
@@ -161,11 +211,20 @@ _URL_SAFE = str.maketrans("+/", "-_")
 
 
 def _any_spelling(secret: str) -> str:
-    r"""A pattern of ``secret`` with any of its characters as ``%XX``, ``\uXXXX`` or behind a backslash."""
+    r"""A pattern of ``secret`` with any of its characters as ``%XX``, ``\uXXXX``, ``&#NN;`` or behind a backslash."""
     # Where it cannot begin it is not tried: error pages may be long. JSON in JSON doubles its backslashes, four deep; a
     # page of nothing else would be read anew from each of them.
-    return rf"(?=[{re.escape(secret[0])}%\\])" + "".join(
-        rf"(?:\\{{0,15}}{re.escape(c)}|%(?i:{ord(c):02x})|\\{{1,15}}u(?i:{ord(c):04x}))" for c in map(str, secret)
+    return rf"(?=[{re.escape(secret[0])}%\\&])" + "".join(_any_spelling_of(c) for c in map(str, secret))
+
+
+@functools.cache
+def _any_spelling_of(c: str) -> str:
+    code = f"{ord(c):02x}"
+    named = "|".join(re.escape(name) for name, value in html.entities.html5.items() if value == c and name[-1] == ";")
+    return (
+        rf"(?:\\{{0,15}}{re.escape(c)}|%(?:25){{0,7}}(?i:{code})"
+        rf"|\\{{1,15}}(?:u00(?i:{code})|u\{{0{{0,4}}(?i:{code})\}}|x(?i:{code}))"
+        rf"|&(?:amp;){{0,7}}(?:\#0{{0,5}}{ord(c)};?|\#[xX]0{{0,5}}(?i:{code});?|{named or '(?!)'}))"
     )
 
 

@@ -13,7 +13,7 @@ from isochat.config.settings import BY_NAME
 from isochat.config.targets import user_file
 from isochat.messages import Messages
 from isochat.parameters import CALL_OPTIONS
-from isochat.redaction import Secret, hidden
+from isochat.redaction import Secret, hidden, hidden_values
 from isochat.results import ChatResult
 from isochat.streaming.streams import ChatStream
 
@@ -57,6 +57,9 @@ def chat(
     """
     if "token" in kw:
         kw["token"] = hidden(kw["token"])
+    for name in ("headers", "extra_headers"):
+        if name in kw:
+            kw[name] = hidden_values(kw[name])
     settings = {name: kw.pop(name) for name in list(kw) if name in _CLIENT_ONLY}
     return _client(backend, target, settings).chat(messages, stream=stream, **kw)
 

@@ -108,8 +108,9 @@ def check_host(host: Any, allow_insecure: bool = False) -> str:
             f"host {host[:80]!r} has a control or non-ASCII character",
             remedy="Write it as https://NAME, internationalised names in their xn-- form",
         )
-    if "@" in re.split(r"[/?#]", host.partition("://")[2] or host, maxsplit=1)[0]:
-        # Before it is taken apart: no frame that shows its variables is to show a password.
+    if "@" in host:
+        # Wherever it stands: a password may have a "/" or a "?" in it. Before it is taken apart, so that neither a
+        # message nor a frame that shows its variables shows a part of it.
         raise UnsafeInputError("the host holds a user name or password", remedy=_HOST_REMEDY)
     text = host.strip()
     try:

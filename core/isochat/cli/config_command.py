@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -12,6 +14,7 @@ from rich.table import Table
 
 from isochat.cli.options import config_file_here
 from isochat.config.settings import BY_NAME, resolve
+from isochat.redaction import names_a_secret
 
 
 @click.group()
@@ -28,7 +31,7 @@ def show(target: str | None, as_json: bool) -> None:
     rows: list[tuple[str, Any, str]] = [
         (name, _shown(name, settings[name]), settings.sources[name].name) for name in BY_NAME
     ]
-    rows += [(f"params.{name}", value, str(settings.file)) for name, value in settings.params.items()]
+    rows += [(f"params.{name}", _masked(name, value), str(settings.file)) for name, value in settings.params.items()]
     if as_json:
         click.echo(json.dumps({name: {"value": value, "source": source} for name, value, source in rows}))
         return
@@ -48,4 +51,28 @@ def show(target: str | None, as_json: bool) -> None:
 def _shown(name: str, value: Any) -> Any:
     if BY_NAME[name].kind in ("names", "plugins"):
         return ", ".join(value) or None
-    return "***" if value is not None and BY_NAME[name].kind == "secret" else value
+    return _masked(name, value)
+
+
+def _masked(name: str, value: Any) -> Any:
+    """``value`` for people: no token, no header's value, no password in a host's URL, none of a body's secrets."""
+    if value is None:
+        return None
+    if name == "token":
+        return _MASK
+    if name == "host":
+        return re.sub(r".*@", f"{_MASK}@", str(value))
+    if name in ("headers", "extra_headers"):
+        return dict.fromkeys(value, _MASK)
+    return _without_secrets(value)
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _MASK if names_a_secret(key) else _without_secrets(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(inner) for inner in value]
+    return value
+
+
+_MASK = "***"

@@ -17,7 +17,7 @@ import shutil
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -29,7 +29,8 @@ from isochat.errors import (
     ChatTimeoutError,
     ConfigurationError,
 )
-from isochat.redaction import Environment, Redactor, Secret, hidden, hidden_login, hidden_values
+from isochat.foreign_errors import cleaned_chain
+from isochat.redaction import Environment, Redactor, Secret, hidden, hidden_login, hidden_values, names_a_secret
 from isochat.text_safety import check_host, check_token
 from isochat.transport.deadline import Deadline
 from isochat.transport.key_log import named_as_culprit
@@ -55,17 +56,23 @@ class Credentials(ABC):
         """Log in again after the workspace has ``refused`` these headers; whether there are others now to try."""
         return False
 
-    _redactor: tuple[Mapping[str, str], Redactor] | None = None
+    _redactor: tuple[Mapping[str, str], tuple[str, ...], Redactor] | None = None
 
-    def redactor(self, headers: Mapping[str, str]) -> Redactor:
-        """Blanks what must never be shown: whatever is secret in ``headers``, and behind them."""
+    def redactor(self, headers: Mapping[str, str], also: tuple[str, ...] = ()) -> Redactor:
+        """Blanks what must never be shown: whatever is secret in ``headers``, and behind them, and ``also`` these."""
         kept = self._redactor
-        if kept is None or kept[0] != headers:
-            kept = self._redactor = (headers, Redactor(self._secrets(headers)))
-        return kept[1]
+        if kept is None or kept[0] != headers or kept[1] != also:
+            kept = self._redactor = (headers, also, Redactor([*self._secrets(headers), *also]))
+        return kept[2]
 
     def _secrets(self, headers: Mapping[str, str]) -> Iterator[str]:
-        return (Secret(value.partition(" ")[2] or value) for value in headers.values())
+        for value in headers.values():
+            scheme, _, secret = value.partition(" ")
+            yield Secret(secret or value)
+            if scheme == "Basic":
+                with suppress(ValueError):
+                    login = base64.b64decode(secret).decode()
+                    yield from (Secret(login), Secret(login.partition(":")[2]))
 
 
 class StaticToken(Credentials):
@@ -184,7 +191,7 @@ class UnifiedConfig(Credentials):
             raise
         except Exception as error:
             raise ConfigurationError(
-                f"no credentials for a Databricks workspace: {_first_line(error)}",
+                f"no credentials for a Databricks workspace: {self._said(error)}",
                 remedy="Pass host= and token=, set DATABRICKS_HOST and DATABRICKS_TOKEN, or name a profile=",
             ) from error
         host = check_host(config.host or "", self._allow_insecure)
@@ -227,10 +234,32 @@ class UnifiedConfig(Credentials):
             raise
         except Exception as error:
             raise AuthenticationError(
-                f"the login to {self._host} failed: {_first_line(error)}",
+                f"the login to {self._host} failed: {self._said(error)}",
                 remedy="Check the profile's client id, secret and rights",
             ) from error
         return headers
+
+    def _said(self, error: Exception) -> str:
+        """What the SDK says in ``error``; it quotes what a server answers, which may be the secret that it was sent."""
+        clean = Redactor(self._login_secrets()).clean
+        cleaned_chain(error, clean)
+        return clean((str(error).splitlines() or [type(error).__name__])[0])[:300]
+
+    def _secrets(self, headers: Mapping[str, str]) -> Iterator[str]:
+        yield from super()._secrets(headers)
+        yield from self._login_secrets()
+
+    def _login_secrets(self) -> Iterator[str]:
+        """What the SDK logs in with: of its Config; before there is one, of the environment."""
+        variables = Environment(os.environ)
+        found = {name: variables.secret(name) for name in variables if name.startswith(_LOGIN_VARIABLES)}
+        if self._config is not None:
+            found |= {attribute.name: getattr(self._config, attribute.name) for attribute in self._config.attributes()}
+        known = {name: value for name, value in found.items() if isinstance(value, str) and names_a_secret(name)}
+        yield from (Secret(value) for name, value in known.items() if not name.lower().endswith("auth_type"))
+        if (client := found.get("client_id")) and (secret := known.get("client_secret")):
+            # What an OAuth login sends.
+            yield Secret(base64.b64encode(f"{client}:{secret}".encode()).decode())
 
 
 def _without_environment(config: Any) -> Any:
@@ -376,7 +405,3 @@ def _read_profile(name: str, variables: Environment) -> _Profile | None:
     if values.get("auth_type", "pat") != "pat":
         return None
     return _Profile(hidden_login(values.get("host")), hidden(values.get("token")))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]

@@ -18,7 +18,7 @@ import msgspec
 from isochat.config import targets
 from isochat.errors import ConfigurationError
 from isochat.parameters import fits
-from isochat.redaction import Environment, hidden_login
+from isochat.redaction import Environment, hidden_login, hidden_values
 from isochat.routes import AI_GATEWAY, AUTO, SERVING_ENDPOINTS
 
 Kind = Literal["text", "secret", "seconds", "count", "positive count", "boolean", "object", "names", "plugins"]
@@ -130,7 +130,7 @@ def resolve(
             value, source = arguments[setting.name], Source(ARGUMENT, f"{setting.name}=")
         elif setting.kind == "secret" and (found := variables.secret(variable)):
             value, source = found, Source(ENVIRONMENT, variable)
-        elif text := variables.get(variable):
+        elif text := variables.secret(variable) if setting.kind == "object" else variables.get(variable):
             value, source = _from_text(text, setting, variable), Source(ENVIRONMENT, variable)
         elif section is not None and setting.name in section.settings:
             value, source = section.settings[setting.name], Source(FILE, section.where(setting.name))
@@ -190,7 +190,7 @@ def _from_text(text: str, setting: Setting, variable: str) -> Any:
             case "boolean":
                 return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
             case "object":
-                return json.loads(text)
+                return hidden_values(json.loads(text))
             case "names" | "plugins":
                 return tuple(name.strip() for name in text.split(","))
     except (ValueError, KeyError):

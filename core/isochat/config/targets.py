@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from isochat.errors import ConfigurationError, InvalidInputError
-from isochat.redaction import hidden, hidden_login
+from isochat.redaction import hidden, hidden_login, hidden_values
 
 _TOP_LEVEL = ("default_target", "targets")
 _BESIDES = ("extends", "params", "options")
@@ -115,7 +115,9 @@ def _read(path: Path) -> dict[str, Any]:
 def _without_secrets(data: dict[str, Any]) -> dict[str, Any]:
     """``data`` with each token in it hidden, wherever it stands: a frame below would show it with its tables."""
     for key, value in data.items():
-        if isinstance(value, dict):
+        if key in ("headers", "extra_headers"):
+            data[key] = hidden_values(value)
+        elif isinstance(value, dict):
             _without_secrets(value)
         elif key == "token":
             data[key] = hidden(value)

@@ -44,7 +44,7 @@ class AsyncPools:
         self._max_connections = max_connections
         self._ca_bundle = ca_bundle
         self._trust_env = trust_env
-        self._proxies = Proxies(trust_env)
+        self.proxies = Proxies(trust_env)
         self._tls: ssl.SSLContext | None = None
         self._lock = threading.Lock()
         self._sessions: dict[asyncio.AbstractEventLoop, LoopSession] = {}
@@ -99,7 +99,7 @@ class AsyncPools:
 
     def _way_to(self, address: str) -> tuple[URL, dict[str, Any]]:
         parts = urlsplit(address)
-        proxy = self._proxies.way_to(parts.scheme, parts.hostname or "", parts.port)
+        proxy = self.proxies.way_to(parts.scheme, parts.hostname or "", parts.port)
         options: dict[str, Any] = {}
         if parts.scheme == "https":
             options["ssl"] = self._tls_context()

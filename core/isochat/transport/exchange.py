@@ -26,6 +26,7 @@ from isochat.errors import (
     ResponseTooLargeError,
     cleaned,
 )
+from isochat.foreign_errors import cleaned_chain
 from isochat.redaction import Redactor
 from isochat.transport import failures
 from isochat.transport.deadline import Deadline
@@ -239,6 +240,8 @@ class Exchange:
             return error
         if self.failure is None:
             # A malformed reply is quoted in the message, and a server may echo anything.
+            # So may the library's own exception, which the client may log.
+            cleaned_chain(error, self.redactor.clean)
             self.failure = failure = cleaned(self.translated(error), self.redactor.clean)
             if self.reused and not self.heads.count and isinstance(failure, ConnectionLostError) and not self.aborted:
                 # The server had most likely closed it before the request came, as servers do with idle connections.

@@ -45,7 +45,7 @@ class Pools:
         self._max_connections = max_connections
         self._ca_bundle = ca_bundle
         self._trust_env = trust_env
-        self._proxies = Proxies(trust_env)
+        self.proxies = Proxies(trust_env)
         self._tls: ssl.SSLContext | None = None
         self._lock = threading.Lock()
         self._pools: dict[tuple[str, str, int | None], urllib3.HTTPConnectionPool] = {}
@@ -102,7 +102,7 @@ class Pools:
             with self._lock:
                 pool = self._pools.get(key)
                 if pool is None:
-                    manager = self._new_manager(scheme, self._proxies.way_to(scheme, host, port))
+                    manager = self._new_manager(scheme, self.proxies.way_to(scheme, host, port))
                     pool = self._pools[key] = manager.connection_from_host(host, port, scheme)
         return pool
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 from isochat.errors import ConfigurationError
 from isochat.redaction import Secret
+
+_HOST = re.compile(r"[A-Za-z0-9._:%-]+")
 
 
 class Proxy(NamedTuple):
@@ -29,6 +32,8 @@ class Proxies:
     def __init__(self, trust_env: bool) -> None:
         found = getproxies_environment() if trust_env else {}
         self._named: Mapping[str, str] = {scheme: Secret(url) for scheme, url in found.items()}
+        self.secrets: tuple[Secret, ...] = tuple(secret for url in self._named.values() for secret in _secrets(url))
+        """What a proxy might send back and nobody may see."""
 
     def way_to(self, scheme: str, host: str, port: int | None) -> Proxy | None:
         """The proxy on the way to ``host``, or ``None`` for straight.
@@ -48,7 +53,7 @@ class Proxies:
 def _read(named: str) -> Proxy:
     try:
         url = urlsplit(named if "://" in named else f"http://{named}")
-        if url.scheme not in ("http", "https") or not url.hostname or url.port == 0:
+        if url.scheme not in ("http", "https") or not _HOST.fullmatch(url.hostname or "") or url.port == 0:
             raise ValueError
     except ValueError:
         # Not its own text: the URL may hold a password.
@@ -56,8 +61,26 @@ def _read(named: str) -> Proxy:
             "HTTPS_PROXY (or ALL_PROXY) is not a proxy's URL",
             remedy="Write it as http://HOST:PORT, or set trust_env=False",
         ) from None
-    headers = {}
-    if url.username is not None:
-        login = f"{unquote(url.username)}:{unquote(url.password or '')}"
-        headers["proxy-authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+    login = _login(named)
+    headers = {} if login is None else {"proxy-authorization": _basic(login)}
     return Proxy(f"{url.scheme}://{url.netloc.rpartition('@')[2]}", headers)
+
+
+def _login(named: str) -> Secret | None:
+    """``USER:PASSWORD`` of a proxy's URL, also of one that is wrong."""
+    authority = re.split(r"[/?#]", named.rpartition("://")[2], maxsplit=1)[0]
+    before, at, _ = authority.rpartition("@")
+    user, _, password = before.partition(":")
+    return Secret(f"{unquote(user)}:{unquote(password)}") if at else None
+
+
+def _basic(login: Secret) -> Secret:
+    return Secret(f"Basic {base64.b64encode(login.encode()).decode()}")
+
+
+def _secrets(named: str) -> Iterator[Secret]:
+    login = _login(named)
+    if login is not None:
+        yield login
+        yield Secret(login.partition(":")[2])
+        yield Secret(_basic(login).partition(" ")[2])
