@@ -6,6 +6,8 @@ connection is released at once when the stream ends, fails, is closed, is left b
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,8 +27,8 @@ class ChatStream(StreamState[Source], Iterator[ChatChunk]):
 
     Iterating raises what broke the stream, after the chunks that came before: StreamTruncatedError,
     StreamFailedError, ChatTimeoutError, or the StatusError that an error in place of the first event counts as. Each
-    keeps what had come as ``partial``. A stream may be read in another thread than the one that opened it, by one
-    thread at a time.
+    keeps what had come as ``partial``. A stream may be read in another thread than the one that opened it; of several
+    threads that iterate over it each chunk goes to one.
     """
 
     _wire: Wire
@@ -42,19 +44,23 @@ class ChatStream(StreamState[Source], Iterator[ChatChunk]):
     ) -> None:
         super().__init__(opening, settle, leave)
         self._begin_again = begin_again
+        self._turn = threading.Lock()  # of the thread that reads
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> ChatChunk:
-        if not self._reading.chunks:
-            if not self._ended:
-                self._pull()
-            if not self._reading.chunks:
-                if self._error is not None:
-                    raise without_locals(self._error)
-                raise StopIteration
-        return self._reading.chunks.popleft()
+        while True:
+            try:
+                return self._reading.chunks.popleft()
+            except IndexError:
+                pass
+            if self._ended:
+                break
+            self._pull()
+        if self._error is not None:
+            raise without_locals(self._error)
+        raise StopIteration
 
     def result(self) -> ChatResult:
         """Read the rest and give the whole answer, the same as a plain call's.
@@ -86,25 +92,28 @@ class ChatStream(StreamState[Source], Iterator[ChatChunk]):
 
     def _pull(self) -> None:
         """Read until there is a chunk, or the end."""
-        self._wait()
-        while not self._ended and not self._reading.chunks:
-            if self._refused is not None:
-                self._try_again(self._refused)
-                continue
-            if self._reading.over:
-                self._linger()
-                continue
-            try:
-                piece = self._read()
-            except ChatError as error:
-                if self._left:
-                    self._close()
+        with self._turn:
+            self._wait()
+            while not self._ended and not self._reading.chunks:
+                if self._refused is not None:
+                    self._try_again(self._refused)
+                elif self._reading.over:
+                    self._linger()
                 else:
-                    self._broke(error)
-                continue
-            except BaseException:
+                    self._go_on()
+
+    def _go_on(self) -> None:
+        try:
+            piece = self._read()
+        except ChatError as error:
+            if self._left:
                 self._close()
-                raise
+            else:
+                self._broke(error)
+        except BaseException:
+            self._close()
+            raise
+        else:
             if self._left:
                 self._close()
             else:
@@ -142,7 +151,8 @@ class ChatStream(StreamState[Source], Iterator[ChatChunk]):
 class AsyncChatStream(StreamState[AsyncSource], AsyncIterator[ChatChunk]):
     """A streamed answer on an event loop: ``async for`` over it once, or await its :meth:`result`.
 
-    Raises as :class:`ChatStream` does. Cancellation passes as it is and closes the connection.
+    Raises as :class:`ChatStream` does. Cancellation passes as it is and closes the connection. Of several tasks that
+    iterate over it each chunk goes to one.
     """
 
     def __init__(
@@ -154,19 +164,23 @@ class AsyncChatStream(StreamState[AsyncSource], AsyncIterator[ChatChunk]):
     ) -> None:
         super().__init__(opening, settle, leave)
         self._begin_again = begin_again
+        self._turn = asyncio.Lock()  # of the task that reads
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> ChatChunk:
-        if not self._reading.chunks:
-            if not self._ended:
-                await self._pull()
-            if not self._reading.chunks:
-                if self._error is not None:
-                    raise without_locals(self._error)
-                raise StopAsyncIteration
-        return self._reading.chunks.popleft()
+        while True:
+            try:
+                return self._reading.chunks.popleft()
+            except IndexError:
+                pass
+            if self._ended:
+                break
+            await self._pull()
+        if self._error is not None:
+            raise without_locals(self._error)
+        raise StopAsyncIteration
 
     async def result(self) -> ChatResult:
         """As :meth:`ChatStream.result`."""
@@ -191,22 +205,25 @@ class AsyncChatStream(StreamState[AsyncSource], AsyncIterator[ChatChunk]):
         await self.aclose()
 
     async def _pull(self) -> None:
-        self._wait()
-        while not self._ended and not self._reading.chunks:
-            if self._refused is not None:
-                await self._try_again(self._refused)
-                continue
-            if self._reading.over:
-                await self._linger()
-                continue
-            try:
-                piece = await self._source.read1()
-            except ChatError as error:
-                self._broke(error)
-                continue
-            except BaseException:
-                self._close()
-                raise
+        async with self._turn:
+            self._wait()
+            while not self._ended and not self._reading.chunks:
+                if self._refused is not None:
+                    await self._try_again(self._refused)
+                elif self._reading.over:
+                    await self._linger()
+                else:
+                    await self._go_on()
+
+    async def _go_on(self) -> None:
+        try:
+            piece = await self._source.read1()
+        except ChatError as error:
+            self._broke(error)
+        except BaseException:
+            self._close()
+            raise
+        else:
             self._take(piece)
 
     async def _try_again(self, error: StatusError) -> None:

@@ -44,6 +44,31 @@ def events_for(backend: str) -> list[Any]:
     return RESPONSE if capabilities.api == "responses" else CHAT
 
 
+WORDS = [f" word{number}" for number in range(60)]
+
+
+def many_words(backend: str) -> list[bytes]:
+    """A longer stream that says :data:`WORDS`, one an event, up to its end."""
+    events = events_for(backend)
+    template = json.dumps(events[-2] if events is RESPONSE else {"choices": [{"index": 0, "delta": {"content": "!"}}]})
+    said = [json.loads(template.replace("!", word)) for word in WORDS]
+    end = [RESPONSE[-1]] if events is RESPONSE else [{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}]
+    return written([*said, *end, "[DONE]"])
+
+
+def in_pieces(events: Iterable[bytes]) -> Callable[..., Any]:
+    """A script that sends each event as a chunk of its own."""
+
+    def script(connection: socket.socket, server: Any) -> str:
+        connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+        for event in events:
+            connection.sendall(http_chunk(event))
+        connection.sendall(b"0\r\n\r\n")
+        return "keep"
+
+    return script
+
+
 def first_event(backend: str) -> list[bytes]:
     """The beginning of that stream, up to its first text."""
     events = events_for(backend)

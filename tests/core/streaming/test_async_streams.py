@@ -11,10 +11,13 @@ import pytest
 from stream_server import (
     HEAD,
     TIMEOUT,
+    WORDS,
     Departures,
     events_for,
     first_event,
     http_chunk,
+    in_pieces,
+    many_words,
     streaming_backends,
     to_the_end,
     whole,
@@ -80,8 +83,8 @@ async def leave_unread(stream: isochat.AsyncChatStream) -> None:
 
 
 @pytest.mark.parametrize("leave", [leave_by_aclose, leave_by_with, leave_unread])
-def test_leaving_early_ends_the_connection_at_once(backend, leave, departures, serve, make_client):
-    client = make_client(backend, serve(departures.streaming(first_event(backend))), max_connections=1)
+def test_leaving_early_ends_the_connection_at_once(backend, leave, departures, held):
+    client = held()
 
     async def work() -> None:
         for _ in range(2):
@@ -94,8 +97,8 @@ def test_leaving_early_ends_the_connection_at_once(backend, leave, departures, s
     run(work())
 
 
-def test_a_stream_that_is_collected_ends_its_connection(backend, departures, serve, make_client):
-    client = make_client(backend, serve(departures.streaming(first_event(backend))), max_connections=1)
+def test_a_stream_that_is_collected_ends_its_connection(backend, departures, held):
+    client = held()
 
     async def work() -> None:
         for _ in range(2):
@@ -132,10 +135,10 @@ def test_a_cancelled_wait_closes_the_connection_and_frees_the_worker(backend, de
 
 
 @pytest.mark.parametrize("turns", range(0, 12, 2))
-def test_a_cancellation_at_any_moment_leaves_nothing_open(backend, turns, departures, serve, make_client):
+def test_a_cancellation_at_any_moment_leaves_nothing_open(backend, turns, departures, held):
     # Also when the chunk has come and the task has not been told of it: each moment of the loop in turn.
     event = first_event(backend)[-1]
-    client = make_client(backend, serve(departures.streaming(first_event(backend), event)), max_connections=1)
+    client = held(every=event)
 
     async def work() -> None:
         for _ in range(3):
@@ -153,8 +156,8 @@ def test_a_cancellation_at_any_moment_leaves_nothing_open(backend, turns, depart
     run(work())
 
 
-def test_silence_ends_a_stream_on_a_loop(backend, departures, serve, make_client):
-    client = make_client(backend, serve(departures.streaming(first_event(backend), b": ping\n\n")), max_connections=1)
+def test_silence_ends_a_stream_on_a_loop(backend, departures, held):
+    client = held(every=b": ping\n\n")
 
     async def work() -> None:
         for _ in range(2):
@@ -169,10 +172,8 @@ def test_silence_ends_a_stream_on_a_loop(backend, departures, serve, make_client
 
 
 @pytest.mark.parametrize("every", [b"", b": ping\n\n"], ids=["silence", "pings"])
-def test_a_server_that_keeps_the_connection_after_the_end_is_not_waited_for(
-    backend, every, departures, serve, make_client
-):
-    client = make_client(backend, serve(departures.streaming(to_the_end(backend), every)), max_connections=1)
+def test_a_server_that_keeps_the_connection_after_the_end_is_not_waited_for(backend, every, departures, held):
+    client = held(to_the_end(backend), every)
 
     async def work() -> None:
         for _ in range(2):
@@ -204,5 +205,20 @@ def test_many_streams_at_once_keep_apart(backend, serve, make_client):
 
     async def work() -> None:
         assert await asyncio.gather(*(one() for _ in range(40))) == ["Hi é!"] * 40
+
+    run(work())
+
+
+def test_two_tasks_that_read_one_stream_share_its_chunks(backend, serve, make_client):
+    client = make_client(backend, serve(in_pieces(many_words(backend))))
+
+    async def take(stream: isochat.AsyncChatStream) -> list[str]:
+        return [chunk.text async for chunk in stream if chunk.text]
+
+    async def work() -> None:
+        stream = await client.achat("Hi", stream=True)
+        taken = await asyncio.gather(take(stream), take(stream))
+        assert sorted(taken[0] + taken[1]) == sorted(WORDS)
+        assert (await stream.result()).text == "".join(WORDS)
 
     run(work())

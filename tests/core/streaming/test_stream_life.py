@@ -7,15 +7,19 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from stream_server import (
     HEAD,
     TIMEOUT,
+    WORDS,
     events_for,
     first_event,
     http_chunk,
+    in_pieces,
+    many_words,
     streaming_backends,
     to_the_end,
     whole,
@@ -63,8 +67,8 @@ def test_leaving_early_ends_the_connection_at_once(backend, leave, departures, s
     assert len(server.requests) == 2
 
 
-def test_a_broken_off_loop_ends_the_connection_when_the_stream_is_collected(backend, departures, serve, make_client):
-    client = make_client(backend, serve(departures.streaming(first_event(backend))), max_connections=1)
+def test_a_broken_off_loop_ends_the_connection_when_the_stream_is_collected(backend, departures, held):
+    client = held()
     for _ in range(2):
         for chunk in client.chat("Hi", stream=True):
             if chunk.text:
@@ -73,16 +77,16 @@ def test_a_broken_off_loop_ends_the_connection_when_the_stream_is_collected(back
         departures.wait()
 
 
-def test_a_stream_that_nobody_keeps_ends_its_connection(backend, departures, serve, make_client):
-    client = make_client(backend, serve(departures.streaming(first_event(backend))), max_connections=1)
+def test_a_stream_that_nobody_keeps_ends_its_connection(backend, departures, held):
+    client = held()
     for _ in range(2):
         client.chat("Hi", stream=True)
         gc.collect()
         departures.wait()
 
 
-def test_a_stream_left_early_keeps_what_had_come_and_says_so(backend, departures, serve, make_client):
-    client = make_client(backend, serve(departures.streaming(first_event(backend))))
+def test_a_stream_left_early_keeps_what_had_come_and_says_so(backend, held):
+    client = held()
     stream = client.chat("Hi", stream=True)
     assert "open" in repr(stream)
     assert first_text(stream) == "Hi é"
@@ -151,8 +155,8 @@ def test_a_stream_is_read_on_in_another_thread(backend, serve, make_client):
     assert stream.result().text == "Hi é!"
 
 
-def test_another_thread_ends_a_stream_that_waits(backend, departures, serve, make_client):
-    stream = make_client(backend, serve(departures.streaming(first_event(backend)))).chat("Hi", stream=True)
+def test_another_thread_ends_a_stream_that_waits(backend, departures, held):
+    stream = held().chat("Hi", stream=True)
     failures: list[isochat.ChatError] = []
 
     def read() -> None:
@@ -176,8 +180,8 @@ def test_another_thread_ends_a_stream_that_waits(backend, departures, serve, mak
 
 
 @pytest.mark.parametrize("every", [b"", b": ping\n\n", b"event: ping\ndata: {}\n\n", b'data: {"type": "ping"}\n\n'])
-def test_silence_ends_a_stream_and_pings_are_silence(backend, every, departures, serve, make_client):
-    client = make_client(backend, serve(departures.streaming(first_event(backend), every)), max_connections=1)
+def test_silence_ends_a_stream_and_pings_are_silence(backend, every, departures, held):
+    client = held(every=every)
     for _ in range(2):
         stream = client.chat("Hi", stream=True, timeout=0.3)
         with pytest.raises(isochat.ChatTimeoutError) as caught:
@@ -188,9 +192,9 @@ def test_silence_ends_a_stream_and_pings_are_silence(backend, every, departures,
         assert caught.value.partial.text == "Hi é"
 
 
-def test_a_deadline_ends_a_stream_that_goes_on_and_on(backend, departures, serve, make_client):
+def test_a_deadline_ends_a_stream_that_goes_on_and_on(backend, departures, held):
     again = first_event(backend)[-1]
-    client = make_client(backend, serve(departures.streaming(first_event(backend), again)))
+    client = held(every=again)
     chunks = []
     with pytest.raises(isochat.ChatTimeoutError) as caught:
         chunks.extend(client.chat("Hi", stream=True, deadline=1.0))
@@ -237,10 +241,8 @@ def test_a_large_event_that_comes_slowly_is_no_silence(backend, serve, make_clie
 
 
 @pytest.mark.parametrize("every", [b"", b": ping\n\n"], ids=["silence", "pings"])
-def test_a_server_that_keeps_the_connection_after_the_end_is_not_waited_for(
-    backend, every, departures, serve, make_client
-):
-    client = make_client(backend, serve(departures.streaming(to_the_end(backend), every)), max_connections=1)
+def test_a_server_that_keeps_the_connection_after_the_end_is_not_waited_for(backend, every, departures, held):
+    client = held(to_the_end(backend), every)
     for _ in range(2):
         assert client.chat("Hi", stream=True).result().text == "Hi é!"
         departures.wait()
@@ -399,3 +401,16 @@ def test_plain_calls_never_send_them(backend, workspace, make_client):
     make_client(backend, workspace).chat("Hi")
 
     assert b"stream_options" not in workspace.requests[-1].body
+
+
+def test_two_threads_that_read_one_stream_share_its_chunks(backend, serve, make_client):
+    client = make_client(backend, serve(in_pieces(many_words(backend))))
+
+    def take(stream: isochat.ChatStream) -> list[str]:
+        return [chunk.text for chunk in stream if chunk.text]
+
+    with ThreadPoolExecutor() as threads:
+        stream = client.chat("Hi", stream=True)
+        taken = [threads.submit(take, stream) for _ in range(2)]
+        assert sorted(taken[0].result(TIMEOUT) + taken[1].result(TIMEOUT)) == sorted(WORDS)
+    assert stream.result().text == "".join(WORDS)
