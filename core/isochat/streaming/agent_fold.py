@@ -31,6 +31,7 @@ class AgentFold:
     def __init__(self) -> None:
         self._id: Any = None
         self._messages: list[_MessageFold] = []
+        self._by_id: dict[str, _MessageFold] = {}
         self._account = UsageAccount()
         self._finish_reason: Any = None
         self.extra: dict[str, Any] = {}
@@ -92,23 +93,26 @@ class AgentFold:
 
     def _message_of(self, delta: dict[str, Any]) -> _MessageFold:
         its_id, role = delta.get("id"), delta.get("role")
-        for message in reversed(self._messages):
-            if its_id is not None and message.fields.get("id") == its_id:
-                return message
+        if its_id is not None and (known := self._by_id.get(repr(its_id))) is not None:
+            return known
         last = self._messages[-1] if self._messages else None
         if last is not None and its_id is None and role in (None, last.role) and last.role == "assistant":
             return last
-        self._messages.append(_MessageFold(role if isinstance(role, str) else "assistant"))
-        return self._messages[-1]
+        message = _MessageFold(role if isinstance(role, str) else "assistant")
+        self._messages.append(message)
+        if its_id is not None:
+            self._by_id[repr(its_id)] = message
+        return message
 
 
 class _MessageFold:
-    __slots__ = ("_content", "_tool_calls", "fields", "role")
+    __slots__ = ("_content", "_thoughts", "_tool_calls", "fields", "role")
 
     def __init__(self, role: str) -> None:
         self.role = role
         self.fields: dict[str, Any] = {}
         self._content = Content()
+        self._thoughts: dict[str, list[str]] = {}  # by the field in which they stand
         self._tool_calls: ToolCalls | None = None
 
     def add(self, delta: dict[str, Any]) -> Said:
@@ -122,7 +126,7 @@ class _MessageFold:
                 self._tool_calls = self._tool_calls or ToolCalls()
                 calls = self._tool_calls.add(value)
             elif name in ("reasoning_content", "reasoning") and isinstance(value, str):
-                self.fields[name] = self.fields.get(name, "") + value
+                self._thoughts.setdefault(name, []).append(value)
             else:
                 self.fields[name] = value
         thought = reasoning_beside(delta)
@@ -132,6 +136,7 @@ class _MessageFold:
 
     def reply(self, whole: bool) -> dict[str, Any]:
         message = {"role": self.role, "content": self._content.value(whole=whole), **self.fields}
+        message |= {name: "".join(pieces) for name, pieces in self._thoughts.items()}
         if self._tool_calls is not None:
             message["tool_calls"] = self._tool_calls.value(whole=whole)
         return message

@@ -120,8 +120,8 @@ class ChatFold:
 
 class _ChoiceFold:
     __slots__ = (
-        "_beside", "_call", "_content", "_index", "_logprobs", "_reasoning", "_refusal", "_role", "_tool_calls",
-        "finish_reason",
+        "_annotations", "_arguments", "_audio", "_call", "_content", "_index", "_logprobs", "_reasoning", "_refusal",
+        "_role", "_spoken", "_tool_calls", "finish_reason",
     )  # fmt: skip
 
     def __init__(self, index: int) -> None:
@@ -131,8 +131,11 @@ class _ChoiceFold:
         self._reasoning: list[str] = []
         self._refusal: list[str] = []
         self._tool_calls: ToolCalls | None = None
-        self._beside: dict[str, Any] = {}
+        self._annotations: list[Any] = []
+        self._audio: dict[str, Any] | None = None
         self._call: dict[str, Any] | None = None
+        self._arguments: list[str] = []  # of that call
+        self._spoken: dict[str, list[str]] = {}  # of the audio
         self._logprobs: dict[str, Any] | None = None
         self.finish_reason: Any = None
 
@@ -194,7 +197,8 @@ class _ChoiceFold:
         text = arguments_text(value.get("arguments"))
         known = self._call or {}
         said = {key: item for key, item in value.items() if item is not None}
-        self._call = {**known, **said, "arguments": arguments_text(known.get("arguments")) + text}
+        self._call = {**known, **said, "arguments": ""}
+        self._arguments.append(text)
         if not isinstance(name, str) or name == known.get("name"):
             name = ""
         return (ToolCallChunk(function=Function(name, text)),)
@@ -204,16 +208,15 @@ class _ChoiceFold:
             case "refusal" if isinstance(value, str):
                 self._refusal.append(value)
             case "annotations" if isinstance(value, list):
-                self._beside[name] = [*self._beside.get(name, ()), *value]
+                self._annotations.extend(value)
             case "audio" if isinstance(value, dict):
                 # Its data and its transcript come in pieces, the rest once.
-                spoken = dict(self._beside.get(name, {}))
+                self._audio = self._audio or {}
                 for key, item in value.items():
                     if isinstance(item, str) and key in ("data", "transcript"):
-                        spoken[key] = spoken.get(key, "") + item
+                        self._spoken.setdefault(key, []).append(item)
                     elif item is not None:
-                        spoken[key] = item
-                self._beside[name] = spoken
+                        self._audio[key] = item
 
     def _take_logprobs(self, logprobs: dict[str, Any]) -> None:
         if self._logprobs is None:
@@ -227,10 +230,13 @@ class _ChoiceFold:
 
     def reply(self, whole: bool) -> dict[str, Any]:
         message: dict[str, Any] = {
-            **self._beside,
             "role": self._role or "assistant",
             "content": self._content.value(whole=whole),
         }
+        if self._annotations:
+            message["annotations"] = list(self._annotations)
+        if self._audio is not None:
+            message["audio"] = {**self._audio, **{name: "".join(said) for name, said in self._spoken.items()}}
         if self._reasoning:
             message["reasoning_content"] = "".join(self._reasoning)
         if self._refusal:
@@ -240,7 +246,7 @@ class _ChoiceFold:
         if self._tool_calls is not None:
             message["tool_calls"] = self._tool_calls.value(whole=whole)
         if self._call is not None and (whole or self._call.get("name")):
-            message["function_call"] = self._call
+            message["function_call"] = {**self._call, "arguments": "".join(self._arguments)}
         return {
             "index": self._index,
             "message": message,

@@ -105,7 +105,7 @@ class ItemEvents:
         piece = item.piece(text.name, _place(data, text.position))
         more = piece.rest_of(whole)
         if text.name == "output_text" and isinstance(data.get("logprobs"), list) and data["logprobs"]:
-            piece.beside["logprobs"] = data["logprobs"]
+            piece.tell("logprobs", data["logprobs"])
         if text.item in CALLS and not item.named and isinstance(data.get("name"), str):
             item.fields = {"id": data.get("item_id"), **item.fields, "name": data["name"]}
             return "", None, (self.call_chunk(item, item.fields, more),)
@@ -124,8 +124,8 @@ class ItemEvents:
         piece = item.piece(name, _place(data, _PARTS[kind]))
         field = PARTS[name][1] if name in PARTS else None
         for key, value in part.items():
-            if key != field and (value or key not in piece.beside):  # events of its own may have told of annotations
-                piece.beside[key] = value
+            if key != field:
+                piece.tell(key, value)
         whole = part.get(field) if field is not None else None
         if not isinstance(whole, str) or not (done or (whole and not piece.texts)):
             return NOTHING_SAID

@@ -20,14 +20,15 @@ class Piece:
 
     Attributes:
         texts: What deltas have said.
-        beside: What else the part holds, e.g. ``annotations`` and ``logprobs``.
+        beside: What else the part holds.
     """
 
-    __slots__ = ("beside", "texts")
+    __slots__ = ("_rows", "beside", "texts")
 
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.beside: dict[str, Any] = {}
+        self._rows: dict[str, list[Any]] = {}  # e.g. ``annotations`` and ``logprobs``, told one by one
 
     def rest_of(self, whole: str) -> str:
         """What of the ``whole`` text no delta has said; from here on it is the text."""
@@ -37,7 +38,17 @@ class Piece:
 
     def append(self, name: str, values: list[Any]) -> None:
         """Put ``values`` behind those of its list ``name``."""
-        self.beside[name] = [*(self.beside.get(name) or ()), *values]
+        self._rows.setdefault(name, []).extend(values)
+
+    def told(self) -> dict[str, Any]:
+        """All that stands beside its text."""
+        return {**self.beside, **{name: list(row) for name, row in self._rows.items()}}
+
+    def tell(self, name: str, value: Any) -> None:
+        """The part itself has ``value`` in the field ``name``; where that is empty, what other events told holds."""
+        if value or (name not in self.beside and name not in self._rows):
+            self.beside[name] = value
+            self._rows.pop(name, None)
 
 
 class Item:
@@ -96,9 +107,9 @@ class Item:
                 built[name] = text
             elif name in PARTS:
                 parts, field = PARTS[name]
-                built.setdefault(parts, []).append({**piece.beside, "type": name, field: text})
+                built.setdefault(parts, []).append({**piece.told(), "type": name, field: text})
             else:
-                built.setdefault("content", []).append(piece.beside)
+                built.setdefault("content", []).append(piece.told())
         return {**self.fields, **built}
 
     def _in_order(self) -> list[tuple[tuple[int, str], Piece]]:

@@ -21,7 +21,7 @@ class _Choice(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     logprobs: None = None
 
 
-class TextEvent(msgspec.Struct, forbid_unknown_fields=True):
+class TextEvent(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """Such a chunk. What names the completion is read to be passed over: the first chunks have told it."""
 
     choices: tuple[_Choice]

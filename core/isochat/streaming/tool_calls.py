@@ -18,25 +18,39 @@ _WRITTEN = {"function": "arguments", "custom": "input"}
 
 
 class _Call:
-    __slots__ = ("body", "fields", "name", "position", "word", "written")
+    __slots__ = ("body", "fields", "names", "position", "size", "word", "written")
 
     def __init__(self, position: int) -> None:
         self.position = position
         self.word = "function"
         self.fields: dict[str, Any] = {}
         self.body: dict[str, Any] = {}
-        self.name: str | None = None
+        self.names: list[str] = []
+        self.size = 0  # of the name
         self.written: list[str] = []
+
+    @property
+    def name(self) -> str | None:
+        return "".join(self.names) if self.names else None
+
+    def add_name(self, piece: Any) -> str:
+        """What ``piece`` adds to the name: nothing where it repeats it, as some do with each piece."""
+        if not isinstance(piece, str) or (len(piece) == self.size and self.names and piece == self.name):
+            return ""
+        self.names.append(piece)
+        self.size += len(piece)
+        return piece
 
 
 class ToolCalls:
     """The tool calls of one message, growing."""
 
-    __slots__ = ("_by_index", "_calls")
+    __slots__ = ("_by_id", "_by_index", "_calls")
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []
         self._by_index: dict[int, _Call] = {}
+        self._by_id: dict[str, _Call] = {}
 
     def add(self, pieces: Any) -> tuple[ToolCallChunk, ...]:
         """Take the ``tool_calls`` of one delta; what is no tool call is passed over."""
@@ -57,18 +71,16 @@ class ToolCalls:
         for key, value in piece.items():
             if key not in ("index", "function", "custom") and value not in (None, ""):
                 call.fields[key] = call.fields.get("id", value) if key == "id" else value
+        if (its_id := call.fields.get("id")) is not None and isinstance(its_id, str):
+            self._by_id.setdefault(its_id, call)
         word = "custom" if isinstance(piece.get("custom"), dict) else "function"
         body = piece.get(word)
         if not isinstance(body, dict):
             return ToolCallChunk(index=call.position, id=_id_of(piece), function=Function(""))
         call.word = word
         written_as = _WRITTEN[word]
-        name: Any = body.get("name")
+        name = call.add_name(body.get("name"))
         text = arguments_text(body.get(written_as))
-        if not isinstance(name, str) or name == call.name:  # some repeat it on each piece
-            name = ""
-        else:
-            call.name = (call.name or "") + name
         call.written.append(text)
         for key, value in body.items():
             if key not in ("name", written_as) and value is not None:
@@ -80,8 +92,7 @@ class ToolCalls:
         known = self._by_index.get(index) if isinstance(index, int) else None
         if known is None and not isinstance(index, int) and self._calls:
             # Without an index: the call of that id, or the one that was written last.
-            known = next((c for c in self._calls if its_id and c.fields.get("id") == its_id), None)
-            known = known or (None if its_id else self._calls[-1])
+            known = self._by_id.get(its_id) if its_id else self._calls[-1]
         elif known is not None and its_id and known.fields.get("id") not in (None, its_id):
             known = None  # another call under the index of the one before
         if known is None:

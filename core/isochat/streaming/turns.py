@@ -12,17 +12,67 @@ from typing import Any
 from isochat.streaming.items import CALLS, Item
 
 
+class _Turn:
+    """The items of one turn, found without a look at each: a stream may have many thousands.
+
+    Attributes:
+        items: All of them, as they came.
+        kinds: The types that they have.
+    """
+
+    __slots__ = ("_by_id", "_by_place", "_open", "items", "kinds")
+
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+        self.kinds: set[str] = set()
+        self._by_place: dict[tuple[str, int], Item] = {}
+        self._by_id: dict[tuple[str, str], list[Item]] = {}
+        self._open: dict[str, list[Item]] = {}  # by kind, those that were not done when somebody looked last
+
+    def add(self, kind: str, place: Any) -> Item:
+        """Another item."""
+        item = Item(kind, place if isinstance(place, int) else None)
+        self.items.append(item)
+        self.kinds.add(kind)
+        self._open.setdefault(kind, []).append(item)
+        if item.place is not None:
+            self._by_place.setdefault((kind, item.place), item)
+        return item
+
+    def name(self, item: Item, kind: str, its_id: Any) -> None:
+        """``item`` goes by that id too."""
+        if isinstance(its_id, str) and its_id not in item.ids:
+            item.ids.add(its_id)
+            self._by_id.setdefault((kind, its_id), []).append(item)
+
+    def at(self, kind: str, place: Any) -> Item | None:
+        """The one at ``place``."""
+        return self._by_place.get((kind, place)) if isinstance(place, int) else None
+
+    def named(self, kind: str, its_id: Any, place: Any) -> Item | None:
+        """The one that goes by that id, and stands at no other place than ``place``."""
+        known = self._by_id.get((kind, its_id), ()) if isinstance(its_id, str) else ()
+        return next((item for item in known if item.place is None or place is None), None)
+
+    def under_way(self, kind: str) -> Item | None:
+        """The last one that is not whole."""
+        items = self._open.get(kind, [])
+        while items and items[-1].done:
+            items.pop()
+        return items[-1] if items else None
+
+
 class Turns:
     """The items of a stream, turn by turn."""
 
     def __init__(self) -> None:
-        self._turns: list[list[Item]] = [[]]
+        self._turns = [_Turn()]
         self._growing: tuple[tuple[Any, ...], Item] | None = None  # the item of the last delta, and what named it
 
     @property
     def last(self) -> list[Item]:
         """The items of the turn under way, as they came."""
-        return self._turns[-1]
+        return self._turns[-1].items
 
     @property
     def unended(self) -> bool:
@@ -32,17 +82,17 @@ class Turns:
     @property
     def calls_tools(self) -> bool:
         """Whether the turn under way asks for tools, which an agent then runs."""
-        return any(item.fields["type"] in CALLS for item in self.last)
+        return not self._turns[-1].kinds.isdisjoint(CALLS)
 
     def output(self) -> list[dict[str, Any]]:
         """All items as far as they are known."""
-        return [item.value() for turn in self._turns for item in _in_order(turn)]
+        return [item.value() for turn in self._turns for item in _in_order(turn.items)]
 
     def begin(self) -> None:
         """An agent's next turn: places count from 0 again, ids may be the same. Not all agents announce it."""
         self._growing = None
         if self.last:
-            self._turns.append([])
+            self._turns.append(_Turn())
 
     def growing(self, event: dict[str, Any], kind: str) -> Item:
         """The item that a delta belongs to."""
@@ -63,10 +113,8 @@ class Turns:
             new: Begin one where the event names a place that is free, or there is none of its kind.
         """
         found = self._seek(event, kind)
-        if found is None and new:
-            placed = isinstance(event.get("output_index"), int)
-            if placed or not any(item.fields["type"] == kind for item in self.last):
-                found = self._find(event, kind)
+        if found is None and new and (isinstance(event.get("output_index"), int) or kind not in self._turns[-1].kinds):
+            found = self._find(event, kind)
         return None if found is None or found.done else found
 
     def told(self, item: dict[str, Any], event: dict[str, Any], kind: str, done: bool) -> Item:
@@ -85,27 +133,19 @@ class Turns:
         return found
 
     def _find(self, event: dict[str, Any], kind: str, new: bool = False) -> Item:
+        turn = self._turns[-1]
         found = self._seek(event, kind, new)
         if found is None:
-            place = event.get("output_index")
-            found = Item(kind, place if isinstance(place, int) else None)
-            self.last.append(found)
-        its_id = event.get("item_id")
-        if isinstance(its_id, str):
-            found.ids.add(its_id)
+            found = turn.add(kind, event.get("output_index"))
+        turn.name(found, kind, event.get("item_id"))
         return found
 
     def _seek(self, event: dict[str, Any], kind: str, new: bool = False) -> Item | None:
-        turn = [item for item in self.last if item.fields["type"] == kind]
-        place, its_id = event.get("output_index"), event.get("item_id")
-        found = None
-        if isinstance(place, int):
-            found = next((item for item in turn if item.place == place), None)
-        if found is None and isinstance(its_id, str):
-            found = next((i for i in turn if its_id in i.ids and (i.place is None or place is None)), None)
+        turn, place, its_id = self._turns[-1], event.get("output_index"), event.get("item_id")
+        found = turn.at(kind, place) or turn.named(kind, its_id, place)
         if found is None and not isinstance(place, int) and not new:
             # Nothing names it: the one of its kind that is under way.
-            found = next((item for item in reversed(turn) if not item.done), None)
+            found = turn.under_way(kind)
             if found is not None and isinstance(its_id, str) and found.ids and its_id not in found.ids:
                 found = None
         return found
