@@ -30,6 +30,7 @@ from isochat.transport.deadline import Clock, Deadline
 if TYPE_CHECKING:
     from isochat.carrier import Carrier
     from isochat.fallback import Succession
+    from isochat.observers import Watch
     from isochat.transport.exchange import Exchange
 
 X = TypeVar("X", bound="Exchange")
@@ -50,12 +51,14 @@ class Call:
         wire: Where the attempt under way is sent, once it is.
         credentials: The headers that authenticate it.
         succession: Who may carry the call on, where the client has a ``fallback``.
+        watch: Who is told of it, where the client has ``observers``.
 
     Args:
         closing: Of the client.
     """
 
     succession: Succession | None = None
+    watch: Watch | None = None
 
     def __init__(self, carrier: Carrier, request: Request, options: Options, clock: Clock, closing: Closing) -> None:
         self.carrier = carrier

@@ -17,6 +17,7 @@ from isochat.errors import ConfigurationError, InvalidInputError
 from isochat.fallback import Fallback, fallback_of
 from isochat.foreign_code import check_class
 from isochat.messages import Messages
+from isochat.observers import observers_of
 from isochat.parameters import ChatParams
 from isochat.policy import RetryBudget
 from isochat.redaction import hidden, hidden_login, hidden_values, without_locals
@@ -63,6 +64,8 @@ class Client:
         auth_scheme: ``bearer``, or ``basic`` as in ``curl -u token:...``.
         allow_insecure: Allow plain http to a host that is not this machine.
         config_file: The ``isochat.toml`` to read.
+        observers: Who is told of each call: names of installed observers, or plugin objects or modules with the hooks
+            of :mod:`isochat.hookspecs`. They have no say in it. See ``docs/observers.md``.
         backend_options: What the backend takes beyond these: ``served_model=`` names one of an endpoint's served models
             (``rest``, ``mlflow``, ``databricks-sdk``), ``api="responses"`` asks such a path in the words of the
             Responses API, which ResponsesAgent endpoints take; ``product=`` is appended to the User-Agent.
@@ -128,6 +131,7 @@ class Client:
         self._clock: Clock = SystemClock()
         self._closing = Closing()
         self._carrier = Carrier(settings, backend_class, retry_budget or RetryBudget())
+        self._observers = observers_of(settings)
         self._fallback: Fallback | None = fallback_of(self._carrier, settings, backend_class, config_file)
 
     @property
@@ -171,10 +175,13 @@ class Client:
         """
         call = self._begin(messages, stream, params)
         try:
-            return calling.stream(call) if stream else calling.complete(call)
+            answer = calling.stream(call) if stream else calling.complete(call)
         except BaseException as error:
-            without_locals(error)
+            _end_badly(call, error)
             raise
+        if call.watch is not None:
+            call.watch.answered(answer)
+        return answer
 
     @overload
     async def achat(
@@ -199,10 +206,13 @@ class Client:
         """
         call = self._begin(messages, stream, params)
         try:
-            return await (calling.astream(call) if stream else calling.acomplete(call))
+            answer = await (calling.astream(call) if stream else calling.acomplete(call))
         except BaseException as error:
-            without_locals(error)
+            _end_badly(call, error)
             raise
+        if call.watch is not None:
+            call.watch.answered(answer)
+        return answer
 
     def close(self) -> None:
         """Give the connections back. A closed client refuses further calls, and one that pauses before it is sent again
@@ -251,7 +261,15 @@ class Client:
         call = Call(self._carrier, request, options, self._clock, self._closing)
         if self._fallback is not None:
             call.succession = self._fallback.succession(messages, stream, params)
+        if self._observers is not None:
+            call.watch = self._observers.watch(request)
         return call
 
     def _carriers(self) -> list[Carrier]:
         return [self._carrier, *(self._fallback.retire() if self._fallback is not None else ())]
+
+
+def _end_badly(call: Call, error: BaseException) -> None:
+    without_locals(error)
+    if call.watch is not None:
+        call.watch.failed(error)

@@ -86,8 +86,11 @@ def is_foreign(backend: Backend | type[Backend]) -> bool:
 
 def own_copy(backend: Backend, request: Request) -> Request:
     """``request`` for ``backend`` to do with as it likes: the caller's messages and the next attempt keep theirs."""
-    if not is_foreign(backend):
-        return request
+    return copied_request(request) if is_foreign(backend) else request
+
+
+def copied_request(request: Request) -> Request:
+    """A request that shares nothing with ``request`` that could be changed."""
     body, messages, headers = copy.deepcopy((request.body, request.messages, request.headers))
     return msgspec.structs.replace(request, body=body, messages=messages, headers=headers)
 
@@ -105,13 +108,18 @@ def is_its_exit(backend: Backend | type[Backend], error: SystemExit) -> bool:
 
     An exit that comes from elsewhere while the backend waits, such as the host's handler of SIGTERM, is the host's.
     """
+    kind = backend if isinstance(backend, type) else type(backend)
+    return ends_in(kind.__module__, error)
+
+
+def ends_in(name: str, error: SystemExit) -> bool:
+    """The same of the module ``name``: whether its package raised ``error``."""
     step = error.__traceback__
     module = ""
     while step is not None:
         module = str(step.tb_frame.f_globals.get("__name__")).partition(".")[0]
         step = step.tb_next
-    kind = backend if isinstance(backend, type) else type(backend)
-    return module in (kind.__module__.partition(".")[0], "_sitebuiltins") and module != "__main__"
+    return module in (name.partition(".")[0], "_sitebuiltins") and module != "__main__"
 
 
 def check_reply(backend: Backend, reply: Any) -> Reply | Mapping[str, Any]:

@@ -10,11 +10,11 @@ import contextlib
 import difflib
 import functools
 import importlib.metadata
+import inspect
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from types import ModuleType
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -27,6 +27,7 @@ from isochat.foreign_code import check_class, said, shown
 
 BACKENDS = "isochat.backends"
 COMMANDS = "isochat.commands"
+OBSERVERS = "isochat.observers"
 
 
 class BackendInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +62,7 @@ def backends(*, load: bool = False) -> dict[str, BackendInfo]:
             distribution=_distribution(entries[0]),
             installed=not _missing(entries[0]),
             install=install_line(entries[0]),
-            problem=str(_claimed_twice(name, entries) or "") or None,
+            problem=str(_claimed_twice(f"backend {name!r}", entries) or "") or None,
         )
     if load:
         loading = {name: _Loading(name) for name, info in found.items() if info.problem is None}
@@ -169,6 +170,65 @@ def install_line(entry: importlib.metadata.EntryPoint) -> str:
     return f"pip install '{_distribution(entry)}[{extras}]'" if extras else f"pip install {_distribution(entry)}"
 
 
+@functools.lru_cache(maxsize=64)
+def load_observer(name: str) -> tuple[str, Any]:
+    """The observer called ``name``, in words and as the plugin that it is.
+
+    Raises:
+        PluginError: no distribution offers it, two do, or it does not import.
+    """
+    entries = list(_entry_points(OBSERVERS, name))
+    if not entries:
+        known = sorted({entry.name for entry in _entry_points(OBSERVERS)})
+        close = difflib.get_close_matches(name, known, n=1)
+        raise PluginError(
+            f"there is no observer {name!r}",
+            remedy=(f"Did you mean {close[0]!r}? " if close else "")
+            + (f"Installed are: {', '.join(known)}" if known else "None is installed: pass the plugin itself"),
+        )
+    twice = _claimed_twice(f"observer {name!r}", entries)
+    if twice is not None:
+        raise twice
+    where = f"observer {name!r} of distribution {_distribution(entries[0])!r}"
+    try:
+        return where, entries[0].load()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise PluginError(
+            f"the {where} does not load: {said(error)}", remedy="Repair or uninstall that distribution"
+        ) from error
+
+
+def observer_hooks(plugin: Any, where: str) -> dict[str, Callable[..., Any]]:
+    """The hooks of an observer by name, only those that it has.
+
+    Raises:
+        PluginError: it has none, or one that cannot be called as it is specified.
+    """
+    if isinstance(plugin, type):
+        raise PluginError(f"the {where} is a class", remedy=f"Pass an object of it: {plugin.__name__}()")
+    try:
+        callers = {name: getattr(_manager_of(plugin).hook, name) for name in _OBSERVER_HOOKS}
+        hooks = {name: caller for name, caller in callers.items() if caller.get_hookimpls()}
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise PluginError(f"the {where} has a wrong hook: {said(error)}", remedy="See isochat.hookspecs") from error
+    if not hooks:
+        raise PluginError(
+            f"the {where} has none of the hooks {', '.join(_OBSERVER_HOOKS)}",
+            remedy="Mark its functions with @isochat.hookimpl",
+        )
+    for name, caller in hooks.items():
+        if any(inspect.iscoroutinefunction(hook.function) for hook in caller.get_hookimpls()):
+            raise PluginError(f"{name} of the {where} is a coroutine", remedy="Make it a plain function, and quick")
+    return hooks
+
+
+_OBSERVER_HOOKS = ("isochat_before_call", "isochat_after_call", "isochat_on_error")
+
+
 def command_plugins(wanted: str | None = None) -> Iterator[tuple[str, pluggy.PluginManager | PluginError]]:
     """The plugins of the command line, one after the other: each with a hook caller of its own, or why it has none.
 
@@ -198,23 +258,23 @@ def _one_entry_point(name: str) -> importlib.metadata.EntryPoint:
             f"there is no backend {name!r}",
             remedy=(f"Did you mean {close[0]!r}? " if close else "") + f"Installed are: {', '.join(known)}",
         )
-    twice = _claimed_twice(name, entries)
+    twice = _claimed_twice(f"backend {name!r}", entries)
     if twice is not None:
         raise twice
     return entries[0]
 
 
-def _claimed_twice(name: str, entries: Sequence[importlib.metadata.EntryPoint]) -> PluginError | None:
+def _claimed_twice(what: str, entries: Sequence[importlib.metadata.EntryPoint]) -> PluginError | None:
     owners = sorted({_distribution(entry) for entry in entries})
     if len(owners) <= 1 and len({entry.value for entry in entries}) <= 1:
         return None
     return PluginError(
-        f"backend {name!r} is claimed by {len(entries)} plugins of {' and '.join(owners)}",
+        f"{what} is claimed by {len(entries)} plugins of {' and '.join(owners)}",
         remedy="Uninstall one of them",
     )
 
 
-def _manager_of(module: ModuleType) -> pluggy.PluginManager:
+def _manager_of(module: Any) -> pluggy.PluginManager:
     # One manager for one plugin: another plugin's hook can neither raise in nor shadow this call.
     manager = pluggy.PluginManager("isochat")
     manager.add_hookspecs(hookspecs)

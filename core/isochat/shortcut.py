@@ -64,7 +64,16 @@ def chat(
     return _client(backend, target, settings).chat(messages, stream=stream, **kw)
 
 
-_CLIENT_ONLY = (BY_NAME.keys() - set(CALL_OPTIONS)) | {"config_file", "fallback", "observers", "retry_budget"}
+_CLIENT_ONLY = (BY_NAME.keys() - set(CALL_OPTIONS)) | {"config_file", "retry_budget"}
+
+
+def _kept(value: Any) -> Hashable:
+    if isinstance(value, Secret):
+        return value
+    if isinstance(value, list | tuple):
+        # Of observers the objects themselves, which the client holds: the repr of two may be the same.
+        return tuple(repr(one) if isinstance(one, str) else (id(one), repr(one)) for one in value)
+    return repr(value)
 
 
 def _version_of(file: str | os.PathLike[str]) -> Hashable:
@@ -80,7 +89,7 @@ def _client(backend: str | None, target: str | None, settings: dict[str, Any]) -
     surroundings = sorted((k, Secret(v)) for k, v in os.environ.items() if k.startswith(("ISOCHAT_", "DATABRICKS_")))
     file = settings.get("config_file") or os.environ.get("ISOCHAT_CONFIG") or user_file()
     # Secrets as they are: of two, the reprs are the same.
-    given = tuple((k, v if isinstance(v, Secret) else repr(v)) for k, v in sorted(settings.items()))
+    given = tuple((k, _kept(v)) for k, v in sorted(settings.items()))
     key = (backend, target, given, tuple(surroundings), _version_of(file), os.getpid())
     with _lock:
         client = _clients.get(key)

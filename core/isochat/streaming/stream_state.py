@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -34,7 +35,13 @@ class Opening(NamedTuple, Generic[S]):
 
 
 class StreamState(Generic[S]):
-    """One stream, from its opening to its end."""
+    """One stream, from its opening to its end.
+
+    Attributes:
+        on_end: Is told once how it has ended.
+    """
+
+    on_end: Callable[[ChatResult | ChatError], None] | None = None
 
     def __init__(
         self, opening: Opening[S], settle: Callable[[ChatError | None], None], leave: Callable[[], None]
@@ -75,6 +82,8 @@ class StreamState(Generic[S]):
 
     def __del__(self) -> None:
         if not getattr(self, "_ended", True):
+            if self.on_end is not None and not sys.is_finalizing():
+                self._close()
             self._ended = True
             self._source.close()
 
@@ -87,6 +96,17 @@ class StreamState(Generic[S]):
             self._error.partial = self.partial
             self._reading.chunks.clear()
             self._settle(self._error)
+            self._tell()
+
+    def _tell(self) -> None:
+        """Say how the stream has ended, where somebody asked for it; once."""
+        tell, self.on_end = self.on_end, None
+        if tell is not None:
+            try:
+                outcome: ChatResult | ChatError = self._whole()
+            except ChatError as error:
+                outcome = error.with_traceback(None)
+            tell(outcome)
 
     def _finish(self) -> None:
         """Whatever the outcome, the connection goes back now."""
@@ -139,6 +159,7 @@ class StreamState(Generic[S]):
                 error.partial = msgspec.structs.replace(error.partial, meta=self.meta)
             if not settled:
                 self._settle(error)
+            self._tell()
 
     def _over(self) -> None:
         if not self._ended and self._refused is None:
@@ -146,6 +167,7 @@ class StreamState(Generic[S]):
             self._wire.failure = None  # whatever ended the wait for more
             self._finish()
             self._settle(None)
+            self._tell()
 
     def _lingers(self) -> bool:
         """Judge a stream of which nothing more is expected; says whether the end of its body is worth a moment."""
