@@ -181,6 +181,41 @@ def test_the_targets_of_the_configuration(tmp_path: Path, monkeypatch: pytest.Mo
                 assert client.chat("Hello").meta.backend == backend
 
 
+def test_the_targets_of_the_fallback_page(
+    tmp_path: Path, clean_environment: Path, workspace: Workspace, nobody
+) -> None:
+    logins = {"EAST": nobody, "WEST": workspace}
+    (clean_environment / ".databrickscfg").write_text(
+        "".join(f"[{name}]\nhost = {there.url}\ntoken = {there.token}\n" for name, there in logins.items())
+    )
+    file = tmp_path / "isochat.toml"
+    file.write_text(block("fallback.md", "toml"))
+
+    with isochat.Client(target="prod", config_file=file, max_retries=0) as client:
+        result = client.chat("Hello")
+
+    assert (result.text, result.meta.endpoint) == (ANSWER, "databricks-gpt-5")
+    printed = [line.partition(":")[0] for line in block("fallback.md", "text").splitlines()]
+    assert [warning.partition(": ")[0] for warning in result.meta.warnings[:2]] == [
+        "fell back from openai-chat to rest",
+        "fell back from rest to target:backup",
+    ]
+    assert printed == ["fell back from openai-chat to rest", "fell back from rest to target"]
+
+
+def test_the_observer_of_its_page(
+    workspace: Workspace, clean_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABRICKS_HOST", workspace.url)
+    monkeypatch.setenv("DATABRICKS_TOKEN", workspace.token)
+    names: dict[str, object] = {}
+    exec(block("observers.md", "python"), names)
+    with names["client"] as client:
+        used = [client.chat("Hello").usage.total_tokens, client.chat("Hello", stream=True).result().usage.total_tokens]
+
+    assert names["tokens"].used == sum(used) > 0
+
+
 def test_the_bounds_of_the_configuration_page_are_those_of_the_code() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     mega = 1024 * 1024

@@ -20,9 +20,10 @@ from isochat.config.settings import Settings
 from isochat.errors import ChatError, ConfigurationError
 from isochat.foreign_code import copied_request, ends_in, said, shown
 from isochat.observing import logger
+from isochat.once import NOTHING
 from isochat.redaction import BLANK
 from isochat.request import Request
-from isochat.results import NOTHING, ChatResult
+from isochat.results import ChatResult
 from isochat.streaming.stream_state import StreamState
 
 BEFORE, AFTER, FAILED = "isochat_before_call", "isochat_after_call", "isochat_on_error"
