@@ -19,6 +19,7 @@ _ENDPOINT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_][A-Za-z0-9_-]*
 _ENDPOINT_LENGTH = 255
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 # Headers that isochat or the HTTP layer must own.
 _OWNED = frozenset(
     {"authorization", "host", "content-length", "transfer-encoding", "connection", "accept-encoding", "cookie"}
@@ -122,7 +123,7 @@ def check_host(host: Any, allow_insecure: bool = False) -> str:
         raise ConfigurationError(f"host {text[:80]!r} has the scheme {url.scheme!r}", remedy=_HOST_REMEDY)
     if port == 0:  # an empty port's default would be another place than the one that is written
         raise ConfigurationError(f"host {text[:80]!r} has the port 0", remedy=_HOST_REMEDY)
-    if not name or "%" in name or not (_HOST_NAME.fullmatch(name) or _is_address(name)):
+    if not _is_host(name):
         raise UnsafeInputError(f"host {text[:80]!r} does not name a host", remedy=_HOST_REMEDY)
     authority = (f"[{name}]" if ":" in name else name) + (f":{port}" if port else "")
     clean = f"{url.scheme}://{authority}"
@@ -139,14 +140,28 @@ def check_host(host: Any, allow_insecure: bool = False) -> str:
 _HOST_REMEDY = "Write it as https://NAME.cloud.databricks.com"
 
 
+def _is_host(name: str) -> bool:
+    """Whether ``name`` is an address as everybody reads it, or a name that can be looked up."""
+    if _address(name) is not None:
+        return "%" not in name
+    if not _HOST_NAME.fullmatch(name) or name in ("http", "https"):  # the scheme, written twice or with one slash
+        return False
+    labels = name.split(".")
+    # Resolvers read 127.1, 2130706433 and 0x7f.1 as addresses, each in its own way.
+    return len(name) <= 253 and max(map(len, labels)) <= 63 and not _NUMBER.fullmatch(labels[-1])
+
+
 def is_loopback(name: str) -> bool:
     """Whether ``name`` is this machine, without asking a resolver."""
-    return name == "localhost" or (_is_address(name) and ipaddress.ip_address(name).is_loopback)
+    address = _address(name)
+    if address is None:
+        return name == "localhost"
+    # Whether ::ffff:127.0.0.1 is, the versions of Python do not agree upon.
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
-def _is_address(name: str) -> bool:
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        ipaddress.ip_address(name)
+        return ipaddress.ip_address(name)
     except ValueError:
-        return False
-    return True
+        return None

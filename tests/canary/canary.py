@@ -2,37 +2,44 @@
 
 During every test it looks through
 
-- every log record of every logger, at DEBUG: message, arguments, exception; and, whenever somebody logs from inside
-  isochat, the local variables of isochat's frames on the stack, as they are in the middle of a call;
-- every exception that a test expects with ``pytest.raises``, that isochat logs, or that fails the test: str, repr,
-  pickle, the whole chain, and the local variables of isochat's frames that it passed;
-- every result and client that is met on the stack: str, repr, ``to_dict()``, pickle, ``vars``;
-- captured output, also of the programs that a test runs; and warnings, which are errors in this suite.
+- every log record of every logger, at DEBUG: message, arguments, extras, stack, exception; and, whenever somebody logs
+  from inside isochat, the local variables of isochat's frames on the stack, as they are in the middle of a call;
+- every exception that a test expects with ``pytest.raises`` or ``RaisesGroup``, that isochat logs, that ends a thread,
+  that cannot be raised, or that fails the test: str, repr, notes, pickle, the whole chain, and the local variables of
+  isochat's frames that it passed;
+- every result and client that is met on the stack: str, repr, ``to_dict()``, pickle; and of a client every text that
+  objects of isochat's hold behind it, six deep, unless it is a :class:`~isochat.redaction.Secret`;
+- captured output, also of the programs that a test runs; and warnings, recorded and expected ones too.
 
 It looks for the tokens of :data:`TOKENS`, for those of the fixtures (whatever has a ``url`` and a ``token``), and for
 whatever it meets as a :class:`~isochat.redaction.Secret`, so that a token made on the spot is watched from its first
 call on. Nothing of isochat is patched. Of pytest, the leaving of ``pytest.raises`` and the reading of ``capsys``, and
-of Python the reading of a subprocess, tell the canary what they have.
+of Python the reading of a subprocess, the making of a warning and the hooks for what nobody catches tell the canary
+what they have.
 
 What it cannot see: local variables between two log lines of a call that succeeds, the pieces of a stream in the frames
 that read it, exceptions that are swallowed without
-a log line, the frames and attributes of foreign libraries, files, and attributes two levels down.
+a log line, the frames and attributes of foreign libraries, and files.
 """
 
 from __future__ import annotations
 
+import asyncio
+import asyncio.subprocess
 import base64
 import binascii
 import functools
 import logging
 import subprocess
 import sys
+import threading
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from places import Text, of_client, of_exception, of_frame, of_result, ours
+from places import Text, of_client, of_exception, of_frame, of_result, ours, shown
 from spellings import Watched
 
 import isochat
@@ -113,6 +120,10 @@ class Canary(logging.Handler):
             step = step.tb_next
         self.search(of_exception(error))
 
+    def meet_warning(self, warning: Any) -> None:
+        """A warning, whether it is shown, recorded or expected."""
+        self.search(iter([("text of a warning", str(warning))]))
+
     def emit(self, record: logging.LogRecord) -> None:
         """A log record, and who logs it."""
         frame = sys._getframe(1)
@@ -153,11 +164,17 @@ def _of_record(record: logging.LogRecord) -> Iterator[Text]:
     yield where, record.getMessage()
     if record.args:
         yield f"{where} (its arguments)", repr(record.args)
+    for name, value in vars(record).items():
+        if name not in _OF_EVERY_RECORD:
+            yield f"{where} (its extra {name})", shown(value)
+    if record.stack_info:
+        yield f"{where} (its stack)", record.stack_info
     if record.exc_info and record.exc_info[1] is not None:
         for place, text in of_exception(record.exc_info[1]):
             yield f"{where}: {place}", text
 
 
+_OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 canary = Canary()
 
 
@@ -187,23 +204,56 @@ def _read(result: Any, *_: Any) -> None:
             canary.search(iter([(f"{name} of the test", text.decode("latin-1") if isinstance(text, bytes) else text)]))
 
 
+def _unraised(hook: Callable[[Any], object]) -> Callable[[Any], object]:
+    """``hook`` for what nobody can catch, of a thread or a finalizer, telling the canary first."""
+
+    @functools.wraps(hook)
+    def told(met: Any) -> object:
+        if met.exc_value is not None:
+            canary.meet_exception(met.exc_value)
+        return hook(met)
+
+    return told
+
+
+async def _communicated(self: Any, *arguments: Any) -> Any:
+    result = await _communicate(self, *arguments)
+    _read(result)
+    return result
+
+
+_communicate = asyncio.subprocess.Process.communicate
+_hung: list[pytest.MonkeyPatch] = []
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"{ALLOWED}(reason): the token is printed here on purpose")
     patch = pytest.MonkeyPatch()
     config.add_cleanup(patch.undo)
-    raises: Any = type(pytest.raises(ValueError))
-    patch.setattr(raises, "__exit__", _telling(raises.__exit__, _left))
+    for expecting in (type(pytest.raises(ValueError)), getattr(pytest, "RaisesGroup", None)):
+        if expecting is not None:
+            patch.setattr(expecting, "__exit__", _telling(expecting.__exit__, _left))
     patch.setattr(pytest.CaptureFixture, "readouterr", _telling(pytest.CaptureFixture.readouterr, _read))
     patch.setattr(subprocess.Popen, "communicate", _telling(subprocess.Popen.communicate, _read))
+    patch.setattr(asyncio.subprocess.Process, "communicate", _communicated)
+    made = warnings.WarningMessage.__init__
+    patch.setattr(warnings.WarningMessage, "__init__", _telling(made, lambda _, said, *rest: canary.meet_warning(said)))
 
 
 def pytest_sessionstart() -> None:
     logging.root.addHandler(canary)
     logging.root.setLevel(logging.DEBUG)
+    # Over pytest's own, which are there by now.
+    patch = pytest.MonkeyPatch()
+    patch.setattr(threading, "excepthook", _unraised(threading.excepthook))
+    patch.setattr(sys, "unraisablehook", _unraised(sys.unraisablehook))
+    _hung.append(patch)
 
 
 def pytest_sessionfinish() -> None:
     logging.root.removeHandler(canary)
+    for patch in _hung:
+        patch.undo()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import isochat
 import isochat_adapters
 import isochat_conformance
+from isochat.redaction import Secret
 
 # Not the workspace: it is a server, there to know its token. Nor the suite, some of whose cases quote the token that
 # its own server echoes; of it, what compares for a user.
@@ -80,12 +81,42 @@ def of_result(result: isochat.ChatResult) -> Iterator[Text]:
 
 
 def of_client(client: isochat.Client) -> Iterator[Text]:
-    """A client: its repr, and that of all it holds, one level down."""
+    """A client: its repr, and every text that it or an object of isochat's behind it holds and does not hide."""
     yield "repr of a client", shown(client)  # one that failed in the making has none
-    for name, value in vars(client).items():
-        yield f"vars of a client: {name}", shown(value)
-    for name, value in vars(getattr(client, "_connections", client)).items():
-        yield f"vars of a client's connections: {name}", shown(value)
+    for path, text in _held(client):
+        yield f"vars of a client: {path}", text
+
+
+def _held(client: isochat.Client) -> Iterator[Text]:
+    seen: set[int] = set()
+    waiting: list[tuple[int, str, Any]] = [(0, name, value) for name, value in _fields(client)]
+    while waiting:
+        depth, path, value = waiting.pop()
+        if isinstance(value, Secret) or id(value) in seen or depth > _DEEPEST:
+            continue  # a Secret is hidden: its repr is blank, and so is its pickle
+        seen.add(id(value))
+        yield path, shown(value)
+        inner: list[tuple[str, Any]] = []
+        if isinstance(value, Mapping):
+            inner = [(f"{path}[{key!r}]", held) for key, held in list(value.items())]
+            inner += [(f"a key of {path}", key) for key in list(value)]
+        elif isinstance(value, list | tuple | set | frozenset):
+            inner = [(f"{path}[...]", held) for held in list(value)]
+        elif type(value).__module__.partition(".")[0] in _OURS:
+            inner = [(f"{path}.{name}", held) for name, held in _fields(value)]
+        waiting += [(depth + 1, place, held) for place, held in inner]
+
+
+def _fields(value: Any) -> Iterator[tuple[str, Any]]:
+    slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
+    for name in {*getattr(value, "__dict__", {}), *slots, *getattr(value, "__struct_fields__", ())}:
+        if not name.startswith("__"):
+            with contextlib.suppress(AttributeError):
+                yield name, getattr(value, name)
+
+
+_DEEPEST = 6
+_OURS = ("isochat", "isochat_adapters")
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -12,16 +12,20 @@ from spellings import Watched, spellings
 
 HERE = Path(__file__).parent
 TOKEN = "dapi" + "0f" * 16
-FORMS = ("plain", "url", "json", "basic", "base64")
+FORMS = ("plain", "url", "json", "html", "hex", "basic", "base64")
 PLACES = (
     "log message",
     "log arguments",
     "log exception",
+    "log extra",
+    "log stack",
+    "log of an event loop",
     "foreign log",
     "standard output",
     "standard output, read by capsys",
     "standard error",
     "output of a program",
+    "output of a program of an event loop",
     "message of an error",
     "vars of an error",
     "body of an error",
@@ -30,7 +34,12 @@ PLACES = (
     "cause of an error",
     "context of an error",
     "note of an error",
+    "note of a cause",
     "error of a group",
+    "group that is expected",
+    "error of a thread",
+    "error that cannot be raised",
+    "error of a task",
     "frame of ours",
     "frame of ours in a cause",
     "frame of ours, seen by a log",
@@ -41,15 +50,19 @@ PLACES = (
     "raw of a result",
     "repr of a client",
     "vars of a client",
+    "deep in a client",
+    "key in a client",
     "warning",
+    "warning that is expected",
+    "warning that is recorded",
     "fixture",
 )
-FAILS_ANYHOW = ("error that nobody expects", "warning")
+FAILS_ANYHOW = ("error that nobody expects", "warning", "error of a thread", "error that cannot be raised")
 
 # Run by a pytest of its own, with the canary: one test for each form and place, which plants the token there. The
 # frames "of ours" are made of a file in isochat's folder that does not exist.
 PLANTED = '''
-import base64, json, logging, subprocess, sys, warnings
+import asyncio, base64, gc, json, logging, subprocess, sys, threading, warnings
 from pathlib import Path
 from urllib.parse import quote
 import pytest
@@ -62,6 +75,8 @@ SPELT = {{
     "plain": TOKEN,
     "url": "".join(f"%{{ord(c):02x}}" for c in TOKEN),
     "json": "".join(f"\\\\u{{ord(c):04x}}" for c in TOKEN),
+    "html": "".join(f"&#{{ord(c)}};" for c in TOKEN),
+    "hex": TOKEN.encode().hex(),
     "basic": base64.b64encode(f"token:{{TOKEN}}".encode()).decode(),
     "base64": base64.b64encode(f"You sent: {{TOKEN}}, they say".encode()).decode(),
     "clean": "dapi-of-somebody-else",
@@ -112,6 +127,14 @@ def plant_log_exception(text, capsys):
         raise ValueError(text)
     except ValueError:
         logging.getLogger("isochat").debug("failed", exc_info=True)
+def plant_log_extra(text, capsys): logging.getLogger("isochat").debug("sent", extra={{"headers": [text]}})
+def plant_log_stack(text, capsys):
+    record = logging.makeLogRecord({{"name": "isochat", "msg": "sent", "levelno": 10, "stack_info": "Stack: " + text}})
+    logging.getLogger("isochat").handle(record)
+def plant_log_of_an_event_loop(text, capsys):
+    async def main():
+        asyncio.get_running_loop().call_exception_handler({{"message": "lost", "exception": OSError(text)}})
+    asyncio.run(main())
 def plant_foreign_log(text, capsys): logging.getLogger("urllib3.connectionpool").debug("sent " + text)
 def plant_standard_output(text, capsys):
     with capsys.disabled():
@@ -123,6 +146,12 @@ def plant_standard_output__read_by_capsys(text, capsys):
 def plant_standard_error(text, capsys): sys.stderr.write(text)
 def plant_output_of_a_program(text, capsys):
     subprocess.run([sys.executable, "-c", "import sys; sys.stderr.write(sys.argv[1])", text], capture_output=True)
+def plant_output_of_a_program_of_an_event_loop(text, capsys):
+    async def main():
+        pipe = asyncio.subprocess.PIPE
+        code = "import sys; print(sys.argv[1])"
+        await (await asyncio.create_subprocess_exec(sys.executable, "-c", code, text, stdout=pipe)).communicate()
+    asyncio.run(main())
 def plant_message_of_an_error(text, capsys): raised(ChatError(text))
 def plant_vars_of_an_error(text, capsys):
     error = ChatError("x")
@@ -145,6 +174,34 @@ def plant_note_of_an_error(text, capsys):
     error = ChatError("x")
     error.add_note(text)
     raised(error)
+def plant_note_of_a_cause(text, capsys):
+    cause = KeyError("x")
+    cause.add_note(text)
+    raised(ChatError("x"), cause)
+def plant_group_that_is_expected(text, capsys):
+    with pytest.RaisesGroup(ChatError):
+        raise ExceptionGroup("all", [ChatError(text)])
+def plant_error_of_a_thread(text, capsys):
+    def work():
+        raise ChatError(text)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+class Unwilling:
+    def __init__(self, text): self.text = text
+    def __del__(self): raise ChatError(self.text)
+def plant_error_that_cannot_be_raised(text, capsys):
+    Unwilling(text)
+    gc.collect()
+def plant_error_of_a_task(text, capsys):
+    async def work():
+        raise ChatError(text)
+    async def main():
+        task = asyncio.create_task(work())
+        await asyncio.sleep(0)
+        del task
+    asyncio.run(main())
+    gc.collect()
 def plant_error_of_a_group(text, capsys): raised(ExceptionGroup("all", [ChatError("x"), ChatError(text)]))
 def plant_frame_of_ours(text, capsys):
     with pytest.raises(KeyError):
@@ -182,6 +239,23 @@ def plant_vars_of_a_client(text, capsys):
     held.last = {{"token": text}}
     KEPT.append(held)
     seen_by_log(held=held)
+def plant_deep_in_a_client(text, capsys):
+    held = client()
+    held._carrier.connections.credentials.last = ({{"sent": [text.encode()]}},)
+    KEPT.append(held)
+    seen_by_log(held=held)
+def plant_key_in_a_client(text, capsys):
+    held = client()
+    held._carrier.connections.known = {{text: 1}}
+    KEPT.append(held)
+    seen_by_log(held=held)
+def plant_warning_that_is_expected(text, capsys):
+    with pytest.warns(UserWarning):
+        warnings.warn(text, UserWarning)
+def plant_warning_that_is_recorded(text, capsys):
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        warnings.warn(text, UserWarning)
 def plant_warning(text, capsys): warnings.warn(text, UserWarning)
 def plant_fixture(text, capsys): pass
 
@@ -209,6 +283,9 @@ def test_it_knows_every_form_of_a_token() -> None:
     assert {form for form, _ in spellings(TOKEN)} == set(FORMS)
     assert watched.forms_in('["dapi\\/+ab\\"cd=\'"]') == ["json"]
     assert watched.forms_in("?t=dapi%2F%2Bab%22cd%3D%27") == ["url"]
+    assert watched.forms_in("?t=dapi%252F%252Bab%2522cd%253D%2527") == ["url"]
+    assert watched.forms_in("<p>dapi/&plus;ab&quot;cd=&#x27;</p>") == ["html"]
+    assert watched.forms_in("'dapi/\\x2bab\\u0022cd=\\u0027'") == ["json"]
     assert watched.forms_in("dapi of somebody else") == []
 
 
