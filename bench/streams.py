@@ -5,6 +5,10 @@ socket needs in the same round. Cost: CPU time of this process (user and system,
 the ratio to the bare OpenAI client (on a loop, to its asynchronous one), and what `rest` adds to the HTTP library and
 the JSON decoder under it. Medians over interleaved rounds, of the rounds' own ratios and differences.
 
+Two rows are floors that no client reaches: a socket, and an event loop's own protocol, each of which looks for the ends
+of chunks and decodes what is between them, and knows no HTTP, no time and no errors. On a loop the target lies below it
+on a machine where a packet costs more than what is in it: two turns of the loop, each with its system call.
+
 usage: python bench/streams.py [--rounds 9] [--chunks 1024]
 """
 
@@ -59,16 +63,87 @@ def bare_socket(url: str) -> Reader:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def read(prompt: str) -> float:
-        body = json.dumps({"messages": [{"role": "user", "content": prompt}], "stream": True}).encode()
-        connection.sendall(b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
-        data, first = b"", 0.0
-        while not data.endswith(b"\r\n0\r\n\r\n"):
-            data = data[-8:] + connection.recv(65536)
-            if not first and b"data:" in data:
-                first = time.perf_counter()
-        return first
+        connection.sendall(request(prompt))
+        texts = Texts()
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += connection.recv(65536)
+        data = data.partition(b"\r\n\r\n")[2]
+        while not texts.feed(data):
+            data = connection.recv(65536)
+        return texts.first
 
     return read
+
+
+class Texts:
+    """Decodes the events in HTTP chunks of one event each; notes when the first text came."""
+
+    def __init__(self) -> None:
+        self._decode = msgspec.json.Decoder().decode
+        self._rest = b""
+        self.first = 0.0
+
+    def feed(self, data: bytes) -> bool:
+        """Whether ``data`` was the last."""
+        *whole, self._rest = (self._rest + data).split(b"\n\n\r\n")
+        for chunk in whole:
+            event = chunk[chunk.index(b"{") :]
+            text = self._decode(event)["choices"][0]["delta"].get("content") if b"[DONE]" not in event else None
+            self.first = self.first or (time.perf_counter() if text else 0.0)
+        return self._rest == b"0\r\n\r\n"
+
+
+class Packets(asyncio.Protocol):
+    """What comes, for one who waits for it."""
+
+    def __init__(self) -> None:
+        self.transport: Any = None
+        self._came: list[bytes] = []
+        self._waiter: asyncio.Future[None] | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._came.append(data)
+        if self._waiter is not None:
+            self._waiter.set_result(None)
+            self._waiter = None
+
+    async def read(self) -> bytes:
+        if not self._came:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        data, self._came = b"".join(self._came), []
+        return data
+
+
+def bare_protocol(url: str, run: Callable[[Any], Any]) -> Reader:
+    host, _, port = url.removeprefix("http://").partition(":")
+
+    async def connect() -> Any:
+        return (await asyncio.get_running_loop().create_connection(Packets, host, int(port)))[1]
+
+    packets = run(connect())
+
+    async def read(prompt: str) -> float:
+        packets.transport.write(request(prompt))
+        texts = Texts()
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += await packets.read()
+        data = data.partition(b"\r\n\r\n")[2]
+        while not texts.feed(data):
+            data = await packets.read()
+        return texts.first
+
+    return lambda prompt: run(read(prompt))  # type: ignore[no-any-return]
+
+
+def request(prompt: str) -> bytes:
+    body = json.dumps({"messages": [{"role": "user", "content": prompt}], "stream": True}).encode()
+    return b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
 
 
 def bare_urllib3(url: str) -> Reader:
@@ -181,6 +256,7 @@ def on_a_loop(url: str, backend: str, run: Callable[[Any], Any]) -> Reader:
 def readers(url: str, run: Callable[[Any], Any], stack: contextlib.ExitStack) -> dict[str, Reader]:
     made = {
         "socket": bare_socket(url),
+        "protocol, async": bare_protocol(url, run),
         "urllib3 + msgspec": bare_urllib3(url),
         "aiohttp + msgspec": bare_aiohttp(url, run, stack),
         "openai": bare_openai(url),
