@@ -5,6 +5,7 @@ Runs the calls and holds what was seen; :mod:`isochat_conformance.compare_report
 
 from __future__ import annotations
 
+import importlib
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,12 +15,24 @@ import msgspec
 
 from isochat.client import Client
 from isochat.comparison import Diff, diff
-from isochat.errors import BackendNotInstalledError, BadRequestError, ChatError, UnsupportedParameterError
+from isochat.errors import (
+    BackendNotInstalledError,
+    BadRequestError,
+    ChatError,
+    ChatTimeoutError,
+    ConfigurationError,
+    InvalidInputError,
+    UnsupportedParameterError,
+)
 from isochat.results import ChatResult
 from isochat.transport.exchange import Exchange
 from isochat.transport.tap import recording
 from isochat_conformance.client_proof import prove
 from isochat_conformance.compare_stream import Streamed, Streaming, follow, hold_against_plain
+
+# Here, so that the first of the calls that are timed does not pay for what all of them load.
+for _module in ("isochat.transport.wire", "isochat.transport.pools", "encodings.idna"):
+    importlib.import_module(_module)
 
 State = Literal["same", "different", "failed", "not applicable", "not installed"]
 
@@ -55,6 +68,7 @@ class Row(msgspec.Struct, kw_only=True):
     Attributes:
         state: How its answer stands to the first one.
         reason: Why it is not applicable, not installed or failed.
+        error: What it failed with, or what says that it is not applicable.
         differences: Where its result differs from the first one.
         native: The type of the client's own object.
         lost: Fields of the result that this object lacks: what a user of the bare client does not get.
@@ -67,6 +81,7 @@ class Row(msgspec.Struct, kw_only=True):
     backend: str
     state: State
     reason: str = ""
+    error: ChatError | None = None
     result: ChatResult | None = None
     differences: Diff = msgspec.field(default_factory=Diff)
     native: str = ""
@@ -113,11 +128,17 @@ def compare(
         open_client: Makes the client of a backend.
         progress: Told of each backend before (row ``None``) and after its call.
         streaming: Ask for streams, and compare what they fold to.
+
+    Raises:
+        ChatError: nothing was sent, for a reason that all backends have in common: the configuration, the input or the
+            login.
     """
     comparison = Comparison(messages=messages, params=params, rows=[], streaming=streaming)
     for backend in backends:
         progress(backend, None)
         row = _call(backend, open_client, messages, params, streaming)
+        if isinstance(row.error, ChatTimeoutError) and row.error.phase == "auth":
+            raise row.error  # each of the others would wait as long for the same login
         reference = comparison.reference
         if row.result is not None and reference is not None and reference.result is not None:
             row.differences = diff(reference.result, row.result)
@@ -126,6 +147,9 @@ def compare(
             row.state = "different"
         comparison.rows.append(row)
         progress(backend, row)
+    asked = [row for row in comparison.rows if row.state != "not installed"]
+    if asked and asked[0].error is not None and all(_is_the_same(row, asked[0].error) for row in asked):
+        raise asked[0].error
     return comparison
 
 
@@ -153,9 +177,10 @@ def _call(
     except BackendNotInstalledError as error:
         row.state, row.reason = "not installed", error.remedy or error.message
     except UnsupportedParameterError as error:
-        row.state, row.reason = "not applicable", error.message
+        row.state, row.reason, row.error = "not applicable", error.message, error
     except ChatError as error:
         row.state, row.reason = "not applicable" if _not_spoken(error) else "failed", _one_line(error)
+        row.error = error
     row.sent = _sent(tape)
     return row
 
@@ -167,6 +192,11 @@ def _answered(
     result = client.chat(messages, **dict(params))
     ended = time.monotonic()
     return result, _timing(tape[-1], begun, ended) if tape else None
+
+
+def _is_the_same(row: Row, error: ChatError) -> bool:
+    unsent = row.state == "failed" and isinstance(row.error, ConfigurationError | InvalidInputError)
+    return unsent and row.error is not None and row.error.message == error.message
 
 
 def _not_spoken(error: ChatError) -> bool:
@@ -182,7 +212,8 @@ def _look_at_native(row: Row, result: ChatResult, client: Client) -> None:
     row.lost, row.contradictions = list(proof.lost), [text for _, text in proof.altered]
     try:
         native = result.meta.native
-        row.native = f"{type(native).__module__.partition('.')[0]} {type(native).__name__}"
+        module = type(native).__module__.partition(".")[0]
+        row.native = type(native).__name__ if module == "builtins" else f"{module} {type(native).__name__}"
     except ChatError as error:
         row.native = f"none: {error.message}"
 

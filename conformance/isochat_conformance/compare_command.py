@@ -55,7 +55,12 @@ def compare(
     With --stream every backend streams, and what its stream folds to is compared. With --local each also makes the
     plain call: the folded stream must be the same answer, for a model that says the same twice.
     """
-    params = parameters(max_tokens or _MAX_TOKENS, temperature or _TEMPERATURE, top_p, stop)
+    params = parameters(
+        _MAX_TOKENS if max_tokens is None else max_tokens,
+        _TEMPERATURE if temperature is None else temperature,
+        top_p,
+        stop,
+    )
     text = read_prompt(prompt)
     names = _chosen(backends)
     console = Console(stderr=True)

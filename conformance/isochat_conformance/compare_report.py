@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from isochat.cli.exits import in_words_of_the_shell
 from isochat.cli.printable import printable
 from isochat_conformance.compare import Comparison, Row, Sent
 from isochat_conformance.compare_stream import Streamed
@@ -30,12 +31,15 @@ def print_report(console: Console, comparison: Comparison, place: Mapping[str, A
     if place.get("settings"):
         console.print(f"settings: {place['settings']}", style="dim")
     _print_answer(console, comparison)
-    _heading(console, "Side by side")
+    _heading(console, f"Side by side: is each result, field by field, that of {_first(comparison)}?")
     console.print(_indented(_side_by_side(comparison)))
     _print_differences(console, comparison)
-    _heading(console, "On the wire")
-    console.print(_indented(_wire(comparison.rows)))
-    if comparison.streaming is None:
+    if any(row.sent for row in comparison.rows):
+        _heading(console, "On the wire")
+        console.print(_indented(_wire(comparison.rows)))
+    if comparison.reference is None:
+        pass  # nothing came back
+    elif comparison.streaming is None:
         _heading(console, "What the bare client hands its user")
         console.print(_indented(_natives(comparison.rows)))
         _heading(console, "Time: until the first byte; in all; in the client's code; in isochat's code")
@@ -43,7 +47,7 @@ def print_report(console: Console, comparison: Comparison, place: Mapping[str, A
     else:
         _print_streams(console, comparison.rows)
     if logged:
-        _heading(console, f"The workspace logged {len(logged)} requests")
+        _heading(console, f"The workspace logged {'one request' if len(logged) == 1 else f'{len(logged)} requests'}")
         for line, repeated in itertools.groupby(logged):
             times = len(list(repeated))
             console.print(_indented(_text(line if times == 1 else f"{line}, {times} times")))
@@ -55,12 +59,8 @@ def _title(comparison: Comparison, place: Mapping[str, Any]) -> Text:
     command = "isochat compare" if comparison.streaming is None else "isochat compare --stream"
     models = ", ".join(str(model) for model in place["models"]) or "no model"
     where = f"a local workspace at {place['host']}" if place["local"] else place["host"] or "the workspace"
-    return Text.assemble(
-        (command, "bold"),
-        ": ",
-        (printable(models), "bold cyan"),
-        f" answered, endpoint {place['endpoint']} of {where}",
-    )
+    endpoint = f"endpoint {place['endpoint']} of " if place["endpoint"] else ""
+    return Text.assemble((command, "bold"), ": ", (printable(models), "bold cyan"), f" answered, {endpoint}{where}")
 
 
 def _text(said: str, style: str = "") -> Text:
@@ -98,14 +98,15 @@ def _print_answer(console: Console, comparison: Comparison) -> None:
 
 
 def _side_by_side(comparison: Comparison) -> Table:
-    table = _table("backend", "result", "client call", "request id")
+    table = _table("backend", "result", "client call")
     for row in comparison.rows:
         state = Text(row.state, style=_STYLES.get(row.state, "yellow"))
-        meta = row.result.meta if row.result else None
-        table.add_row(
-            row.backend, state, _text(meta.client_call if meta else ""), _text((meta.request_id or "") if meta else "")
-        )
+        table.add_row(row.backend, state, _text(row.result.meta.client_call if row.result else ""))
     return table
+
+
+def _first(comparison: Comparison) -> str:
+    return comparison.reference.backend if comparison.reference else "the first"
 
 
 def _times(rows: Iterable[Row]) -> Table:
@@ -123,13 +124,28 @@ def _print_differences(console: Console, comparison: Comparison) -> None:
         lines += [f"the client's own object says otherwise: {c}" for c in row.contradictions]
         if row.stream is not None:
             lines += row.stream.law.differences
-        if row.reason:
-            lines.append(row.reason)
         for line in lines:
             console.print(_indented(_text(f"{row.backend}: {line}", _STYLES.get(row.state, "yellow"))))
         if row.differences.not_reported:
-            text = f"{row.backend}: reported by one of the two protocols only: {_listed(row.differences.not_reported)}"
+            fields = _listed(row.differences.not_reported)
+            text = f"{row.backend}: only one of the two APIs reports these, which counts as no difference: {fields}"
             console.print(_indented(_text(text, "dim")))
+    told: dict[tuple[str, str], list[str]] = {}
+    for row in comparison.rows:
+        if row.reason:
+            told.setdefault((_why(row), row.state), []).append(row.backend)
+    for (why, state), backends in told.items():
+        console.print(_indented(_text(f"{', '.join(backends)}: {why}", _STYLES.get(state, "yellow"))))
+
+
+def _why(row: Row) -> str:
+    """Why there is no result: once for all that have the same reason; which request it was stands on the wire."""
+    error = row.error
+    if error is None:
+        return row.reason
+    facts = [f"{name} {value}" for name, value in (("status", error.status_code), ("code", error.code)) if value]
+    said = " ".join(error.message.split()) + (f" ({', '.join(facts)})" if facts else "")
+    return in_words_of_the_shell(f"{said}. {error.remedy}" if error.remedy else said)
 
 
 def _wire(rows: Iterable[Row]) -> Table:
@@ -144,17 +160,22 @@ def _wire(rows: Iterable[Row]) -> Table:
         table.add_row(row.backend, _text(f"{row.sent.method} {row.sent.path}"))
         same = next((name for name, body in seen if body == row.sent.body), None)
         seen.append((row.backend, row.sent.body))
-        body = f"body as {same}" if same else json.dumps(row.sent.body, ensure_ascii=False)
+        body = f"the same body as {same}" if same else json.dumps(row.sent.body, ensure_ascii=False)
         table.add_row("", _text(body, "dim"))
-        table.add_row("", _text(_client_headers(row.sent), "dim"))
+        for line in _client_headers(row.sent):
+            table.add_row("", _text(line, "dim"))
+        if request_id := row.result.meta.request_id if row.result else row.error and row.error.request_id:
+            table.add_row("", _text(f"answered as request {request_id}", "dim"))
     return table
 
 
-def _client_headers(sent: Sent) -> str:
+def _client_headers(sent: Sent) -> Iterator[str]:
     own = {name: value for name, value in sent.headers.items() if name.lower() not in _COMMON}
     agent = own.pop("User-Agent", own.pop("user-agent", ""))
-    rest = _folded(sorted(own))
-    return f"{agent}" + (f"; {rest}" if rest else "")
+    if agent:
+        yield f"User-Agent: {agent}"
+    if own:
+        yield f"further headers: {_folded(sorted(own))}"
 
 
 def _folded(names: Sequence[str]) -> str:

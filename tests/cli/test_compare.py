@@ -1,6 +1,7 @@
 """Does ``isochat compare`` tell same from different, and show what each client did?"""
 
 import json
+import re
 
 import pytest
 
@@ -79,7 +80,7 @@ def test_the_report_for_a_person(isochat_cli):
     assert ran.code == 0
     assert "scripted answered" in ran.out
     assert "5 results through 5 clients: all the same" in ran.out
-    assert ran.out.count(" same ") == 5
+    assert len(re.findall(r"^  \S+ +same  ", ran.out, re.M)) == 5
     assert "finish_reason" in ran.out
     assert "x-stainless-*" in ran.out
 
@@ -130,6 +131,46 @@ def test_a_failing_call_exits_3_and_says_why(isochat_cli, workspace):
     assert rows["mlflow"]["state"] == "failed"
     assert "gone" in rows["mlflow"]["reason"]
     assert json.loads(ran.out)["same"] is False
+
+
+def test_a_reason_that_several_have_stands_once_and_the_request_ids_on_the_wire(isochat_cli, workspace):
+    ran = isochat_cli("compare", "--endpoint", "nope", "Hello")
+
+    assert ran.code == 3
+    lines = [" ".join(line.split()) for line in ran.out.splitlines()]
+    [first] = [line for line in lines if line.startswith("rest, databricks-sdk, mlflow: there is no such endpoint: ")]
+    assert first.endswith("does not exist. (status 404, code")
+    assert len([line for line in lines if line.startswith("openai-chat, openai-responses: there is no such")]) == 1
+    assert len([line for line in lines if line.startswith("answered as request ")]) == 5
+    assert "What the bare client hands" not in ran.out
+
+
+def test_what_no_backend_could_send_is_one_line(isochat_cli, workspace):
+    for arguments, said in (
+        (["--endpoint", "", "Hello"], "endpoint"),
+        (["--endpoint", "a b", "Hello"], "endpoint"),
+        (["--endpoint", "scripted", "--host", "http://elsewhere.invalid", "Hello"], "http"),
+    ):
+        ran = isochat_cli("compare", *arguments)
+
+        assert (ran.code, ran.out) == (2, ""), ran.out
+        assert said in ran.err
+        assert ran.err.count("\n") == 1
+    assert workspace.requests == []
+
+
+def test_a_zero_is_asked_as_it_is(isochat_cli, workspace):
+    ran = isochat_cli("compare", "--endpoint", "scripted", "--max-tokens", "0", "--backend", "rest", "Hello")
+
+    assert ran.code == 3
+    assert workspace.requests[0].json()["max_tokens"] == 0
+
+
+def test_one_request_is_one_and_a_dict_is_a_dict(isochat_cli):
+    ran = isochat_cli("compare", "--local", "--model", "scripted", "--backend", "rest", "Hello")
+
+    assert "The workspace logged one request" in ran.out
+    assert "  rest     dict        nothing" in ran.out
 
 
 def test_the_token_is_not_in_the_report(isochat_cli, workspace):

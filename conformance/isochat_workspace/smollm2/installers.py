@@ -48,7 +48,7 @@ def find_installer(workbench: Path) -> Installer:
         return _pip_of_a_new_environment(workbench / "environment")
     raise InstallError(
         "neither pip nor uv nor ensurepip is in this environment",
-        f"run: {sys.executable} -m ensurepip (Debian: apt install python3-venv), or install uv",
+        f"Run: {sys.executable} -m ensurepip (Debian: apt install python3-venv), or install uv",
     )
 
 

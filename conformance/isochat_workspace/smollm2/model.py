@@ -50,13 +50,13 @@ class SmolLM2(Model):
     async def open(self) -> None:
         """Start the engine and wait until it answers (1 to 8 s). Raises ConfigurationError."""
         if not self._store.installed:
-            raise _configuration_error("the model smollm2 is not installed", "run: isochat local install")
+            raise _configuration_error("the model smollm2 is not installed", "Run: isochat local install")
         try:
             await self._start()
         except EngineError as error:
             raise _configuration_error(
                 f"the engine of the model smollm2 did not start: {error}",
-                "run: isochat local install --force",
+                "Run: isochat local install --force",
             ) from error
         self._turn = asyncio.Lock()
 

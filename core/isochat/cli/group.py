@@ -10,12 +10,14 @@ from typing import Any
 
 import click
 import pluggy
+from click.exceptions import NoArgsIsHelpError
 
 from isochat.cli import exits
 from isochat.cli.backends_command import backends
 from isochat.cli.chat_command import chat
 from isochat.cli.config_command import config
 from isochat.cli.interrupts import leaving_at_once
+from isochat.cli.printable import printable
 from isochat.errors import PluginError
 from isochat.foreign_code import said, shown
 from isochat.plugins import command_plugins
@@ -100,8 +102,12 @@ def run() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         code = exits.INTERRUPTED
-    except click.UsageError as error:
+    except NoArgsIsHelpError as error:
         error.show()
+        code = exits.NOTHING_SENT
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx is not None else "isochat"
+        sys.stderr.write(f"{where}: {printable(_sentence(error))}. See: {where} --help\n")
         code = exits.NOTHING_SENT
     except click.ClickException as error:
         error.show()
@@ -113,6 +119,10 @@ def run() -> None:
     except Exception as error:
         exits.fail(error, debug)
     raise SystemExit(code if isinstance(code, int) else exits.OK)
+
+
+def _sentence(error: click.UsageError) -> str:
+    return " ".join(error.format_message().split()).rstrip(".")
 
 
 def _prepare_streams() -> None:
