@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -349,6 +350,45 @@ def test_a_profile_with_a_token(backend: str, workspace: Workspace, clean_enviro
     )
     with isochat.Client(backend, profile="dev", endpoint="scripted") as client:
         assert client.chat("Hi").meta.status_code == 200
+
+
+def test_a_profiles_token_is_taken_to_the_letter(workspace: Workspace, clean_environment: Path) -> None:
+    """A percent sign begins nothing there."""
+    with Workspace(token="dapi-100%(sure)s-of-it") as ws:
+        (clean_environment / ".databrickscfg").write_text(f"[dev]\nhost = {ws.url}\ntoken = {ws.token}\n")
+        with isochat.Client("rest", profile="dev", endpoint="scripted") as client:
+            assert client.chat("Hi").meta.status_code == 200
+
+
+def test_a_login_for_another_host_is_refused(workspace: Workspace, clean_environment: Path) -> None:
+    (clean_environment / ".databrickscfg").write_text(
+        f"[dev]\nhost = {workspace.url}\nusername = token\npassword = {workspace.token}\n"
+    )
+    client = isochat.Client("rest", profile="dev", host="https://other.example", endpoint="scripted")
+    with client, pytest.raises(isochat.ConfigurationError, match="but the credentials found are for"):
+        client.chat("Hi")
+
+    assert [request.target for request in workspace.requests if request.method == "POST"] == []
+
+
+def test_a_calls_header_takes_the_place_of_the_clients(
+    backend: str, workspace: Workspace, make_client: Callable[..., isochat.Client]
+) -> None:
+    client = make_client(backend, workspace, headers={"X-Mine": "client", "X-Other": "client"})
+    client.chat("Hi", extra_headers={"x-mine": "call"})
+
+    sent = {name.lower(): value for name, value in workspace.requests[-1].headers}
+    assert (sent["x-mine"], sent["x-other"]) == ("call", "client")
+    assert [name.lower() for name, _ in workspace.requests[-1].headers].count("x-mine") == 1
+
+
+def test_a_host_of_the_environment_alone_is_no_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said when the client is made, and nobody is asked in vain."""
+    monkeypatch.setenv("DATABRICKS_HOST", "https://a.example")
+    monkeypatch.setenv("PATH", "")
+
+    with pytest.raises(isochat.ConfigurationError, match="there are no host and no credentials"):
+        isochat.Client("rest", endpoint="scripted")
 
 
 def test_the_default_profile_by_name(workspace: Workspace, clean_environment: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import socket
 from collections.abc import Iterable
@@ -135,6 +136,25 @@ def test_a_long_retry_after_is_raised_at_once(backend: str, answering: Any, cloc
         client.chat("Hi")
 
     assert (raised.value.retry_after, len(server.requests), clock.sleeps) == (61.0, 1, [])
+
+
+def test_a_refusal_of_stream_options_spends_no_retry(serve: Any, make_client: Any, reply: Any) -> None:
+    refusal = json.dumps({"error_code": "BAD_REQUEST", "message": 'json: unknown field "stream_options"'}).encode()
+    chunk = json.dumps({"choices": [{"index": 0, "delta": {"content": "Hello."}, "finish_reason": "stop"}]})
+    answers = [
+        reply("400 Bad", refusal),
+        reply("429 Slow", b"{}", "Retry-After: 0.01"),
+        reply("200 OK", f"data: {chunk}\n\ndata: [DONE]\n\n".encode(), "Content-Type: text/event-stream"),
+    ]
+
+    def script(connection: socket.socket, server: Any) -> str:
+        connection.sendall(answers[len(server.requests) - 1])
+        return "keep"
+
+    server = serve(script)
+    result = make_client("rest", server, max_retries=1).chat("Hi", stream=True).result()
+
+    assert (result.text, result.meta.attempts, len(server.requests)) == ("Hello.", 3, 3)
 
 
 def test_no_wait_goes_past_the_deadline(backend: str, answering: Any, clock: VirtualClock) -> None:
