@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -171,8 +171,10 @@ def _print_failure(console: Console, case: Asked, findings: Sequence[str], modes
 def _print_not_applicable(console: Console, what: str, outcomes: Sequence[Judged]) -> None:
     reasons = [outcome.not_applicable for outcome in outcomes if outcome.not_applicable is not None]
     for reason in dict.fromkeys(reasons):
-        of_reason = list(dict.fromkeys(outcome.case for outcome in outcomes if outcome.not_applicable == reason))
-        console.print(Text.assemble((f"Not applicable, {len(of_reason)} {what}", "bold"), f": {reason}"))
+        set_aside = [outcome for outcome in outcomes if outcome.not_applicable == reason]
+        of_reason = list(dict.fromkeys(outcome.case for outcome in set_aside))
+        where = f" as {', '.join(_by_mode(set_aside))}" if _asked(outcomes).intersection(of_reason) else ""
+        console.print(Text.assemble((f"Not applicable{where}, {_number(of_reason, what)}", "bold"), f": {reason}"))
         left_out = len(of_reason) - _NAMED if console.is_terminal else 0
         named = ", ".join(of_reason[:_NAMED] if left_out > 0 else of_reason)
         more = f" and {left_out} more (--json names them)" if left_out > 0 else ""
@@ -229,20 +231,28 @@ def _misreading(misreading: Misreading) -> Text:
 
 
 def _verdict(backend: str, noun: str, outcomes: Sequence[Judged]) -> Text:
-    asked = {outcome.case for outcome in outcomes if outcome.not_applicable is None}
-    aside = {outcome.case for outcome in outcomes if outcome.not_applicable is not None}
+    asked = _asked(outcomes)
+    aside = {outcome.case for outcome in outcomes} - asked
     failed = {outcome.case for outcome in outcomes if not outcome.passed}
     seconds = sum(outcome.seconds for outcome in outcomes)
-    modes = len(_by_mode(outcomes))
+    modes = len({outcome.mode for outcome in outcomes if outcome.not_applicable is None})
     aim = "its path" if noun == "cases" else "it"
-    what = f"{len(asked)} {noun} in {modes} mode{'s' * (modes != 1)}, {seconds:.1f} s"
+    what = f"{_number(asked, noun)} in {modes} mode{'s' * (modes != 1)}, {seconds:.1f} s"
     if any(not outcome.carried and outcome.case in asked for outcome in outcomes):
         what += "; refused are those that its API or the backend cannot carry, before a byte was sent"
     if aside:
-        what += f"; {len(aside)} further {noun} are not applicable to {aim}"
+        what += f"; {_number(aside, f'further {noun}')} {'is' if len(aside) == 1 else 'are'} not applicable to {aim}"
     if failed:
         return Text.assemble((f"{backend} fails {len(failed)}", "bold red"), f" of {what}")
     return Text.assemble((f"{backend} conforms", "bold green"), f": {what}")
+
+
+def _asked(outcomes: Sequence[Judged]) -> set[str]:
+    return {outcome.case for outcome in outcomes if outcome.not_applicable is None}
+
+
+def _number(counted: Collection[str], noun: str) -> str:
+    return f"{len(counted)} {noun.removesuffix('s') if len(counted) == 1 else noun}"
 
 
 def _print_indented(console: Console, text: Text, indent: int) -> None:

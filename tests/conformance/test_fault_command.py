@@ -26,8 +26,8 @@ def test_it_says_what_holds_and_what_does_not_apply() -> None:
     code, text = said("openai-responses", "--faults", "--case", "refused", "--case", "choices-empty")
 
     assert code == 0
-    assert "Not applicable, 1 faults: " in text
-    assert "openai-responses conforms: 1 faults in 4 modes" in text
+    assert "Not applicable, 1 fault: " in text
+    assert "openai-responses conforms: 1 fault in 4 modes" in text
 
 
 def test_one_mode_in_json() -> None:
@@ -53,7 +53,7 @@ def test_what_fails_is_said_by_row_and_mode(monkeypatch: pytest.MonkeyPatch) -> 
     assert code == 1
     assert "FAIL refused  in sync" in text
     assert "- it hangs" in text
-    assert "rest fails 1 of 1 faults in 1 mode" in text
+    assert "rest fails 1 of 1 fault in 1 mode" in text
 
 
 @pytest.mark.parametrize(
