@@ -113,11 +113,29 @@ def test_a_proxy_that_fails_is_the_same_failure_on_both_wires(
         assert "p%40ss" not in repr(error.__cause__)
 
 
-@pytest.mark.parametrize("named", ["socks5://me:p@h:1", "http://me:p@", "me:p@[::1:9"])
+@pytest.mark.parametrize(
+    "named", ["socks5://me:p@h:1", "http://me:p@", "me:p@[::1:9", "me:p@no url", "http://me:p@a b:1", "me:p@h\r\nX:1"]
+)
 def test_what_is_no_proxy_is_not_quoted(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", named)
 
     with pytest.raises(isochat.ConfigurationError, match="is not a proxy's URL") as raised:
         asyncio.run(ask(AsyncPools(), "https://localhost:9/"))
+    with pytest.raises(isochat.ConfigurationError, match="is not a proxy's URL") as again:
+        Wire(Pools(), Deadline(30, SystemClock())).exchange("POST", "https://localhost:9/", JSON, b"{}")
 
-    assert "me:p" not in str(raised.value)
+    for error in (raised.value, again.value):
+        assert "me:p" not in str(error)
+
+
+def test_a_proxy_may_be_an_address_in_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not looked up as a name, brackets and all."""
+    with socket.socket(socket.AF_INET6) as held:
+        held.bind(("::1", 0))
+        monkeypatch.setenv("HTTPS_PROXY", f"http://[::1]:{held.getsockname()[1]}")
+        for asked in (
+            lambda: Wire(Pools(), Deadline(30, SystemClock())).exchange("POST", "https://localhost:9/", JSON, b"{}"),
+            lambda: asyncio.run(ask(AsyncPools(), "https://localhost:9/")),
+        ):
+            with pytest.raises(isochat.ConnectError, match=r"refused|Connect call failed"):
+                asked()

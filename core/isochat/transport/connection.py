@@ -207,14 +207,14 @@ class _OnTheClock:
         ) from last
 
     def _addresses(self, wire: Wire) -> list[Any]:
-        host = self._dns_host
+        host = self._dns_host.strip("[]")  # urllib3 leaves them around a proxy's address
 
         def look_up() -> list[Any]:
             return socket.getaddrinfo(host, self.port, type=socket.SOCK_STREAM)
 
         try:
             try:
-                ipaddress.ip_address(host.strip("[]"))
+                ipaddress.ip_address(host)
             except ValueError:
                 # getaddrinfo knows no timeout and cannot be interrupted.
                 wire.lookup = threading.Event()

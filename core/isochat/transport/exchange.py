@@ -262,5 +262,8 @@ class Exchange:
 
 
 def _shown(location: str) -> str:
-    parts = urlsplit(location)
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return repr(location[:200])
     return f"{parts.scheme}://{parts.hostname}{parts.path}"[:200] if parts.hostname else repr(location[:200])

@@ -53,7 +53,9 @@ class Proxies:
 def _read(named: str) -> Proxy:
     try:
         url = urlsplit(named if "://" in named else f"http://{named}")
-        if url.scheme not in ("http", "https") or not _HOST.fullmatch(url.hostname or "") or url.port == 0:
+        # urlsplit drops line ends, and what stands behind them would count.
+        host = _HOST.fullmatch(url.hostname or "") if named.isprintable() else None
+        if url.scheme not in ("http", "https") or host is None or url.port == 0:
             raise ValueError
     except ValueError:
         # Not its own text: the URL may hold a password.
