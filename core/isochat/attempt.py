@@ -16,9 +16,10 @@ from isochat.backend import Backend, Reply, StreamReply
 from isochat.errors import BadResponseError, ChatError, PluginError, TransportError, cleaned
 from isochat.foreign_code import (
     blamed,
+    check_error,
     check_reply,
     check_stream,
-    is_its_exit,
+    is_its_own,
     own_copy,
     said,
     translated,
@@ -91,10 +92,13 @@ class _Asking:
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
-        if isinstance(error, Exception):
+        if isinstance(error, ChatError) and error is not self._wire.failure:
+            self.raised = check_error(self._backend, error)
+        elif isinstance(error, Exception):
             self.raised = error
-        elif isinstance(error, SystemExit) and is_its_exit(self._backend, error):
-            self.raised = blamed(self._backend, "would end the interpreter", error)
+        elif error is not None and is_its_own(self._backend, error):
+            what = "would end the interpreter" if isinstance(error, SystemExit) else "raises what nobody catches"
+            self.raised = blamed(self._backend, what, error)
         elif error is not None and self._wire.incoming is not None:
             self._wire.incoming.close()
         return self.raised is not None
@@ -126,7 +130,7 @@ def _opened(backend: Backend, wire: Exchange, reply: StreamReply | Reply | None,
             f"backend {backend.name!r} asked for a stream and opened none",
             remedy="Report this to the backend's author: stream() goes over the wire, or returns a StreamReply",
         )
-    check_stream(backend, reply)
+    reply = check_stream(backend, reply)
     wire.mark("returned")
     if reply.status >= 400:
         raise status_error(reply.status, lower_headers(reply.headers), b"")
@@ -225,7 +229,7 @@ def _readable(native: Callable[[], Any], client_call: str) -> Callable[[], Any]:
             return native()
         except ChatError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise BadResponseError(
                 f"{client_call} cannot read this reply itself: {type(error).__name__}: {error}"
             ) from error
@@ -246,10 +250,12 @@ def _unread(backend: Backend, wire: Exchange, raised: Exception) -> Reply:
     )
 
 
-def _unsent(backend: Backend, error: Exception) -> ChatError:
+def _unsent(backend: Backend, error: BaseException) -> ChatError:
     if isinstance(error, ChatError):
         return error
-    known = translated(backend, error)
+    if not isinstance(error, Exception) and not is_its_own(backend, error):
+        raise error
+    known = translated(backend, error) if isinstance(error, Exception) else None
     if known is None and backend.capabilities.own_transport:
         # Nothing is known of how far its request came.
         return TransportError(

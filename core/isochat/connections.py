@@ -15,7 +15,7 @@ from isochat.call import Call
 from isochat.config.credentials import Credentials, UnifiedConfig, find_credentials
 from isochat.config.settings import Settings
 from isochat.errors import ChatError, ConfigurationError
-from isochat.foreign_code import blamed, is_its_exit
+from isochat.foreign_code import blamed, check_backend, is_its_own
 from isochat.redaction import hidden_values, secrets_among
 from isochat.routes import PATHS
 from isochat.text_safety import check_headers
@@ -160,8 +160,8 @@ class Connections:
         # Last of all, so that nothing is left open by a backend that fails to close.
         try:
             backend.close()
-        except (Exception, SystemExit) as error:
-            if isinstance(error, SystemExit) and not is_its_exit(backend, error):
+        except BaseException as error:
+            if not isinstance(error, Exception) and not is_its_own(backend, error):
                 raise
             raise blamed(backend, "does not close", error) from error
 
@@ -217,13 +217,13 @@ class Connections:
         )
         try:
             with named_as_culprit():
-                return self._backend_class(setup)
+                return check_backend(self._backend_class, self._backend_class(setup))
         except ImportError as error:
             raise plugins.not_installed(self._backend_class.name, error) from error
         except ChatError:
             raise
-        except (Exception, SystemExit) as error:
-            if isinstance(error, SystemExit) and not is_its_exit(self._backend_class, error):
+        except BaseException as error:
+            if not isinstance(error, Exception) and not is_its_own(self._backend_class, error):
                 raise
             raise blamed(self._backend_class, "cannot be made", error) from error
 

@@ -2,12 +2,14 @@
 
 A backend is somebody else's code in the middle of a call. Whatever it raises becomes an error that names it; what it
 hands over is checked before it is used; it gets a request of its own to change. What no library can keep it from is
-left: a plugin may change the environment or end the process by force.
+left: a plugin may change the environment, put its own functions in the place of others', or end the process by force.
 """
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -37,7 +39,8 @@ def said(error: BaseException) -> str:
     except Exception:
         text = "(its text cannot be read)"
     short = text if len(text) <= 4 * _SHOWN else f"{text[: 4 * _SHOWN]}..."
-    return f"{type(error).__name__}: {short}" if short else type(error).__name__
+    kind = type(error).__name__[:_SHOWN]
+    return f"{kind}: {short}" if short else kind
 
 
 def check_class(backend: Any, where: str) -> type[Backend]:
@@ -51,13 +54,15 @@ def check_class(backend: Any, where: str) -> type[Backend]:
     missing = sorted(backend.__abstractmethods__)
     if missing:
         raise PluginError(f"{where} has no {', '.join(missing)}()")
+    # Exactly these types: those of a plugin's own may answer to comparisons as they like.
     name, options = getattr(backend, "name", None), getattr(backend, "options", None)
-    if not isinstance(name, str) or not name:
+    if type(name) is not str or not name:
         raise PluginError(f"{where} has the name {shown(name)}; expected a text")
-    if not isinstance(options, set | frozenset) or not all(isinstance(option, str) for option in options):
+    named: Any = options
+    if type(options) not in (set, frozenset) or not all(type(option) is str for option in named):
         raise PluginError(f"{where} has the options {shown(options)}; expected a set of argument names")
     capabilities = getattr(backend, "capabilities", None)
-    if not isinstance(capabilities, Capabilities):
+    if type(capabilities) is not Capabilities:
         raise PluginError(f"{where} has the capabilities {shown(capabilities)}; expected a Capabilities")
     try:
         msgspec.convert(msgspec.structs.asdict(capabilities), Capabilities)
@@ -103,16 +108,19 @@ def blamed(backend: Backend | type[Backend], what: str, error: BaseException) ->
     )
 
 
-def is_its_exit(backend: Backend | type[Backend], error: SystemExit) -> bool:
-    """Whether the plugin itself wants to end the interpreter, which is not its business.
+def is_its_own(backend: Backend | type[Backend], error: BaseException) -> bool:
+    """Whether the plugin itself raises what nobody catches, such as an exit, which is not its business.
 
-    An exit that comes from elsewhere while the backend waits, such as the host's handler of SIGTERM, is the host's.
+    What comes from elsewhere while the backend waits, such as the exit of the host's handler of SIGTERM, is the host's.
+    An interrupt is the user's, and on an event loop so is a cancellation, which is raised wherever the backend waits.
     """
+    if isinstance(error, KeyboardInterrupt) or (isinstance(error, _ENDS_A_TASK) and _is_on_a_loop()):
+        return False
     kind = backend if isinstance(backend, type) else type(backend)
     return ends_in(kind.__module__, error)
 
 
-def ends_in(name: str, error: SystemExit) -> bool:
+def ends_in(name: str, error: BaseException) -> bool:
     """The same of the module ``name``: whether its package raised ``error``."""
     step = error.__traceback__
     module = ""
@@ -122,46 +130,86 @@ def ends_in(name: str, error: SystemExit) -> bool:
     return module in (name.partition(".")[0], "_sitebuiltins") and module != "__main__"
 
 
+def check_backend(kind: type[Backend], made: Any) -> Backend:
+    """What calling the class gave.
+
+    Raises:
+        PluginError: no object of it.
+    """
+    if not isinstance(made, kind):
+        raise PluginError(f"backend {kind.name!r} makes {shown(made)} where an object of its class is expected")
+    return made
+
+
+_ENDS_A_TASK = (asyncio.CancelledError, GeneratorExit)
+
+
+def _is_on_a_loop() -> bool:
+    return asyncio._get_running_loop() is not None
+
+
 def check_reply(backend: Backend, reply: Any) -> Reply | Mapping[str, Any]:
-    """What ``backend`` returned, as it may be read.
+    """What ``backend`` returned, as it may be read: of types whose methods are Python's own.
 
     Raises:
         PluginError: it is neither a well-formed Reply nor a mapping.
     """
-    if isinstance(reply, Mapping):
+    if not is_foreign(backend) and isinstance(reply, Reply):
         return reply
-    if not isinstance(reply, Reply):
-        raise _wrong(backend, f"returned {type(reply).__name__}; expected a Reply or a chat completion")
-    if is_foreign(backend):
-        _check_head(backend, reply)
-        if not isinstance(reply.body, bytes):
-            raise _wrong(backend, f"returned a Reply whose body is {type(reply.body).__name__}; expected bytes")
-        if reply.native is not None and not callable(reply.native):
-            raise _wrong(backend, "returned a Reply whose native cannot be called")
-    return reply
+    try:
+        if isinstance(reply, Mapping):
+            return reply if type(reply) is dict else {key: reply[key] for key in reply}
+        if isinstance(reply, Reply):
+            return _plain(backend, reply)
+    except ChatError:
+        raise
+    except (Exception, SystemExit) as error:
+        kind = "mapping" if isinstance(reply, Mapping) else "Reply"
+        raise blamed(backend, f"returned a {kind} that cannot be read", error) from error
+    if inspect.iscoroutine(reply):
+        reply.close()  # or Python would warn that nobody has awaited it
+    raise _wrong(backend, f"returned {type(reply).__name__}; expected a Reply or a chat completion")
+
+
+def _plain(backend: Backend, reply: Reply) -> Reply:
+    status, headers, client_call = _plain_head(backend, reply)
+    body, native = reply.body, reply.native
+    if not isinstance(body, bytes):
+        raise _wrong(backend, f"returned a Reply whose body is {type(body).__name__}; expected bytes")
+    if native is not None and not callable(native):
+        raise _wrong(backend, "returned a Reply whose native cannot be called")
+    body = body if type(body) is bytes else bytes(memoryview(body))
+    return Reply(status=status, headers=headers, body=body, native=native, client_call=client_call)
 
 
 def check_stream(backend: Backend, reply: StreamReply) -> StreamReply:
     """The same of a stream."""
-    _check_head(backend, reply)
-    if not (hasattr(reply.pieces, "__iter__") or hasattr(reply.pieces, "__aiter__")) or isinstance(
-        reply.pieces, bytes | str | Mapping
-    ):
-        raise _wrong(backend, f"returned a StreamReply whose pieces are {type(reply.pieces).__name__}")
-    return reply
+    try:
+        status, headers, client_call = _plain_head(backend, reply)
+        pieces, delimited = reply.pieces, bool(reply.delimited)
+    except ChatError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise blamed(backend, "returned a StreamReply that cannot be read", error) from error
+    if not (hasattr(pieces, "__iter__") or hasattr(pieces, "__aiter__")) or isinstance(pieces, bytes | str | Mapping):
+        raise _wrong(backend, f"returned a StreamReply whose pieces are {type(pieces).__name__}")
+    return StreamReply(status=status, headers=headers, pieces=pieces, delimited=delimited, client_call=client_call)
 
 
-def _check_head(backend: Backend, reply: Reply | StreamReply) -> None:
-    if not isinstance(reply.status, int) or not 100 <= reply.status <= 599:
-        raise _wrong(backend, f"returned a reply with the status {shown(reply.status)}")
-    well_formed = isinstance(reply.headers, list | tuple) and all(
+def _plain_head(backend: Backend, reply: Reply | StreamReply) -> tuple[int, list[tuple[str, str]], str]:
+    status, headers, client_call = reply.status, reply.headers, reply.client_call
+    number = int.__add__(status, 0) if isinstance(status, int) else 0  # http.HTTPStatus is one too
+    if not 100 <= number <= 599:
+        raise _wrong(backend, f"returned a reply with the status {shown(status)}")
+    well_formed = isinstance(headers, list | tuple) and all(
         isinstance(header, tuple | list) and len(header) == 2 and all(isinstance(part, str) for part in header)
-        for header in reply.headers
+        for header in headers
     )
     if not well_formed:
         raise _wrong(backend, "returned a reply whose headers are no list of names and values")
-    if not isinstance(reply.client_call, str):
-        raise _wrong(backend, f"returned a reply whose client_call is {shown(reply.client_call)}")
+    if not isinstance(client_call, str):
+        raise _wrong(backend, f"returned a reply whose client_call is {shown(client_call)}")
+    return number, [(str.__str__(name), str.__str__(value)) for name, value in headers], str.__str__(client_call)
 
 
 def _wrong(backend: Backend, what: str) -> PluginError:
@@ -176,8 +224,39 @@ def translated(backend: Backend, error: Exception) -> ChatError | None:
     """
     try:
         known = backend.translate_error(error)
-    except Exception as another:
+    except BaseException as another:
+        if not isinstance(another, Exception) and not is_its_own(backend, another):
+            raise
         raise blamed(backend, f"raised {said(error)} and fails to translate it", another) from error
     if known is not None and not isinstance(known, ChatError):
         raise _wrong(backend, f"translates {said(error)} into {type(known).__name__}; expected a ChatError or None")
-    return known
+    return known if known is None else check_error(backend, known)
+
+
+def check_error(backend: Backend, error: ChatError) -> ChatError:
+    """An error that ``backend`` raises as isochat's: itself, or what says that it is none.
+
+    A class of its own may lack what every one has, and refuse what is written into it.
+    """
+    if not is_foreign(backend):
+        return error
+    try:
+        sound = all(isinstance(getattr(error, name), kinds) for name, kinds in _OF_AN_ERROR.items())
+        error.attempts, error.elapsed, error.message = error.attempts, error.elapsed, str.__str__(error.message)
+        error.args = (error.message,)
+        sound = sound and isinstance(str(error), str)
+    except Exception:
+        sound = False
+    if sound:
+        return error
+    return _wrong(backend, f"raises {type(error).__name__[:_SHOWN]}, which lacks what a ChatError has")
+
+
+_OF_AN_ERROR: Mapping[str, Any] = {
+    "message": str,
+    **dict.fromkeys(("remedy", "code", "request_id", "body", "backend", "endpoint"), str | None),
+    **dict.fromkeys(("status_code",), int | None),
+    **dict.fromkeys(("retry_after",), int | float | None),
+    **dict.fromkeys(("retryable", "may_have_executed"), bool),
+    **dict.fromkeys(("attempts", "elapsed"), int | float),
+}

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from isochat.errors import ChatError
+from isochat.redaction import linked
 
 
 def cleaned_chain(error: BaseException, clean: Callable[[str], str]) -> BaseException:
@@ -26,19 +27,15 @@ def cleaned_chain(error: BaseException, clean: Callable[[str], str]) -> BaseExce
             met[id(one)] = one
             if not isinstance(one, ChatError):  # those are cleaned where they are made
                 _clean(one, clean)
-            waiting += _linked(one)
+            waiting += [*linked(one), *(arg for arg in one.args if isinstance(arg, BaseException))]
+            waiting += one.exceptions if isinstance(one, BaseExceptionGroup) else ()
     for one in met.values():
         for link in ("__cause__", "__context__"):
-            other = getattr(one, link)
-            if other is not None and not isinstance(other, ChatError) and _shows(other, clean):
-                setattr(one, link, None)
+            with suppress(Exception):  # of a class that makes something else of these names
+                other = getattr(one, link)
+                if other is not None and not isinstance(other, ChatError) and _shows(other, clean):
+                    setattr(one, link, None)
     return error
-
-
-def _linked(error: BaseException) -> list[BaseException]:
-    linked = [other for other in (error.__cause__, error.__context__) if other is not None]
-    linked += [arg for arg in error.args if isinstance(arg, BaseException)]
-    return linked + list(error.exceptions if isinstance(error, BaseExceptionGroup) else ())
 
 
 def _shows(error: BaseException, clean: Callable[[str], str]) -> bool:

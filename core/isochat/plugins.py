@@ -62,7 +62,7 @@ def backends(*, load: bool = False) -> dict[str, BackendInfo]:
             distribution=_distribution(entries[0]),
             installed=not _missing(entries[0]),
             install=install_line(entries[0]),
-            problem=str(_claimed_twice(f"backend {name!r}", entries) or "") or None,
+            problem=str(_unfit(name, entries) or "") or None,
         )
     if load:
         loading = {name: _Loading(name) for name, info in found.items() if info.problem is None}
@@ -258,10 +258,21 @@ def _one_entry_point(name: str) -> importlib.metadata.EntryPoint:
             f"there is no backend {name!r}",
             remedy=(f"Did you mean {close[0]!r}? " if close else "") + f"Installed are: {', '.join(known)}",
         )
-    twice = _claimed_twice(f"backend {name!r}", entries)
-    if twice is not None:
-        raise twice
+    unfit = _unfit(name, entries)
+    if unfit is not None:
+        raise unfit
     return entries[0]
+
+
+def _unfit(name: str, entries: Sequence[importlib.metadata.EntryPoint]) -> PluginError | None:
+    """Why no backend of this name is loaded, as far as metadata say."""
+    plain = name.casefold().replace("_", "-")
+    if not name.isascii() or (plain != name and any(map(_is_ours, _entry_points(BACKENDS, plain)))):
+        return PluginError(
+            f"the backend name {name!r} of {_distribution(entries[0])} may be taken for another",
+            remedy="Names are ASCII, and no other spelling of a built-in one: uninstall that distribution",
+        )
+    return _claimed_twice(f"backend {name!r}", entries)
 
 
 def _claimed_twice(what: str, entries: Sequence[importlib.metadata.EntryPoint]) -> PluginError | None:
@@ -284,8 +295,28 @@ def _manager_of(module: Any) -> pluggy.PluginManager:
 
 
 def _entry_points(group: str, name: str | None = None) -> importlib.metadata.EntryPoints:
-    found = importlib.metadata.entry_points(group=group)
+    try:
+        found = importlib.metadata.entry_points(group=group)
+    except Exception:  # one distribution's are broken: it goes without, and nobody else
+        found = importlib.metadata.EntryPoints(entry for one in _distributions() for entry in _read(one, group))
     return found if name is None else found.select(name=name)
+
+
+def _distributions() -> Iterator[importlib.metadata.Distribution]:
+    # The first of a name on the path is the one that is imported.
+    return iter({_folder(one): one for one in reversed(list(importlib.metadata.distributions()))}.values())
+
+
+def _folder(distribution: importlib.metadata.Distribution) -> str:
+    path = getattr(distribution, "_path", None)
+    return str(id(distribution)) if path is None else str(path.name).partition("-")[0].lower()
+
+
+def _read(distribution: importlib.metadata.Distribution, group: str) -> list[importlib.metadata.EntryPoint]:
+    try:
+        return list(distribution.entry_points.select(group=group))
+    except Exception:
+        return []
 
 
 def _owners_first(entries: Iterable[importlib.metadata.EntryPoint]) -> list[importlib.metadata.EntryPoint]:
@@ -340,4 +371,6 @@ def _is_installed(distribution: str) -> bool:
         importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return False
+    except Exception:  # it is there, and what it says of itself cannot be read
+        return True
     return True

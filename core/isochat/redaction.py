@@ -241,7 +241,7 @@ def without_locals(error: BaseException) -> BaseException:
         if one is None or id(one) in seen:
             continue
         seen.add(id(one))
-        waiting += [one.__cause__, one.__context__]
+        waiting += linked(one)
         step = one.__traceback__
         while step is not None:
             if str(step.tb_frame.f_globals.get("__name__")).partition(".")[0] in _OURS:
@@ -253,4 +253,10 @@ def without_locals(error: BaseException) -> BaseException:
     return error
 
 
+def linked(error: BaseException) -> list[BaseException]:
+    """What ``error`` came from, whatever its class makes of these names."""
+    return [other for link in _LINKS if (other := link.__get__(error)) is not None]
+
+
+_LINKS = (vars(BaseException)["__cause__"], vars(BaseException)["__context__"])
 _OURS = ("isochat", "isochat_adapters")

@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile_plugins import HOSTILE, PRELUDE
+from hostile_plugins import HOSTILE as DIRECT
+from hostile_plugins import PRELUDE
+from lying_plugins import LYING
 
 import isochat
 
 BUILT_IN = {"rest", "openai-chat", "openai-responses", "mlflow", "databricks-sdk"}
+HOSTILE = {**DIRECT, **LYING}
 ROWS = "kept-connection-serves-again,status-401-echo,status-429-then-answered,json-html,stream-reset,stream-pings"
 HERE = Path(__file__).parent
 
@@ -30,7 +33,7 @@ def distribution(folder: Path, name: str, entry_points: str, metadata: str | Non
     info.mkdir()
     if metadata != "none":
         (info / "METADATA").write_text(metadata or f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(entry_points)
+    (info / "entry_points.txt").write_text(entry_points, encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +107,40 @@ def test_they_are_listed_from_metadata_alone(folder: Path) -> None:
     assert set(listed) >= BUILT_IN | set(HOSTILE) | {"nameless", "bare", "odd"}
     assert {name for name, problem in listed.items() if problem} == {"twin"}
     assert "dist-twin-1 and dist-twin-2" in listed["twin"]
+
+
+@pytest.mark.parametrize("entry_points", [b"[isochat.backends]\n\xff\xfe = x\n", b"[isochat.backends]\njust words\n"])
+def test_a_distribution_that_cannot_be_read_is_left_out(entry_points: bytes, tmp_path: Path) -> None:
+    distribution(tmp_path, "dist-broken", "")
+    (tmp_path / "dist_broken-1.0.dist-info" / "entry_points.txt").write_bytes(entry_points)
+    distribution(tmp_path, "dist-good", "[isochat.backends]\ngood = somewhere\n")
+    code = (
+        "import isochat\n"
+        "isochat.Client('rest', endpoint='e', host='http://127.0.0.1:9', token='t')\n"
+        "print(sorted((name, info.problem) for name, info in isochat.backends().items()))"
+    )
+    done = run(tmp_path, "-c", code)
+
+    assert done.stdout.strip() == str(sorted((name, None) for name in BUILT_IN | {"good"})), done.stderr
+
+
+@pytest.mark.parametrize("name", ["Rest", "databricks_sdk", "OpenAI-Chat", "re\u0455t", "\uff32est", "rest\u200b"])
+def test_a_name_that_may_be_taken_for_another_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "usurper.py").write_text(f"NAME = {name!r}{PRELUDE}\ngiven(Whole)\n", encoding="utf-8")
+    distribution(tmp_path, "dist-usurper", f"[isochat.backends]\n{name} = usurper\n")
+    code = (
+        "import isochat, sys\n"
+        "try:\n"
+        f"    isochat.Client({name!r}, endpoint='e', host='http://127.0.0.1:9', token='t')\n"
+        "except isochat.PluginError as error:\n"
+        "    print(ascii(str(error)), 'usurper' in sys.modules)\n"
+        "print([info.problem for info in isochat.backends().values()].count(None))"
+    )
+    done = run(tmp_path, "-c", code)
+
+    assert "of dist-usurper may be taken for another" in done.stdout, done.stderr
+    assert done.stdout.splitlines()[0].endswith("False")
+    assert done.stdout.splitlines()[1] == str(len(BUILT_IN))
 
 
 def test_the_command_lists_what_each_is_worth(folder: Path) -> None:

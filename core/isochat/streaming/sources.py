@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from isochat.transport.wire import Wire
     from isochat.workers import Workers
 
-Translate = Callable[[Exception], ChatError]
+Translate = Callable[[BaseException], ChatError]
 Piece = bytes | Mapping[str, Any]
 
 
@@ -109,25 +109,26 @@ class Pieces:
 
     def __init__(self, pieces: Iterable[Piece], delimited: bool, translate: Translate) -> None:
         self._pieces = pieces
-        self._iterator: Iterator[Piece] = iter(pieces)
+        self._iterator: Iterator[Piece] | None = None
         self._translate = translate
         self.delimited = delimited
 
     def read1(self) -> Piece:
         try:
+            if self._iterator is None:
+                self._iterator = iter(self._pieces)
             for piece in self._iterator:
                 if _is_piece(piece):
                     return piece
         except ChatError:
             raise
-        except Exception as error:
+        except BaseException as error:
             raise self._translate(error) from error
         return b""
 
     def close(self) -> None:
-        close = getattr(self._pieces, "close", None)
-        if close is not None:
-            with contextlib.suppress(Exception):  # it is left: what it says to that concerns nobody
+        with contextlib.suppress(Exception, SystemExit):  # it is left: what it says to that concerns nobody
+            if (close := getattr(self._pieces, "close", None)) is not None:
                 close()
 
 
@@ -144,24 +145,27 @@ class AsyncPieces:
     """The same of an asynchronous one. The loop closes an asynchronous generator that nobody holds any more."""
 
     def __init__(self, pieces: AsyncIterable[Piece], delimited: bool, translate: Translate) -> None:
-        self._iterator: AsyncIterator[Piece] | None = aiter(pieces)
+        self._pieces: AsyncIterable[Piece] | None = pieces
+        self._iterator: AsyncIterator[Piece] | None = None
         self._translate = translate
         self.delimited = delimited
 
     async def read1(self) -> Piece:
         try:
+            if self._iterator is None and self._pieces is not None:
+                self._iterator = aiter(self._pieces)
             if self._iterator is not None:
                 async for piece in self._iterator:
                     if _is_piece(piece):
                         return piece
         except ChatError:
             raise
-        except Exception as error:
+        except BaseException as error:
             raise self._translate(error) from error
         return b""
 
     def close(self) -> None:
-        self._iterator = None
+        self._pieces = self._iterator = None
 
 
 def _is_piece(piece: Any) -> bool:
