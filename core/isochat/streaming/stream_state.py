@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -60,6 +61,9 @@ class StreamState(Generic[S]):
         self._source: S = opening.source
         self._wire = opening.wire
         self._meta = opening.meta
+        # Before __del__: of a stream in a cycle, Python may collect the socket first, with a warning.
+        self._if_forgotten: weakref.finalize[..., Any] = weakref.finalize(self, opening.source.close)
+        self._if_forgotten.atexit = False  # a thread may be reading
 
     @property
     def meta(self) -> Meta:
@@ -112,6 +116,10 @@ class StreamState(Generic[S]):
         """Whatever the outcome, the connection goes back now."""
         self._ended = True
         self._meta = msgspec.structs.replace(self._meta, elapsed=self._wire.deadline.elapsed())
+        self._give_back()
+
+    def _give_back(self) -> None:
+        self._if_forgotten.detach()
         self._source.close()
 
     def _wait(self) -> None:
@@ -136,7 +144,7 @@ class StreamState(Generic[S]):
             work(argument)
         except StatusError as error:  # in place of the first event: perhaps another attempt does better
             self._refused = error.with_traceback(None)
-            self._source.close()
+            self._give_back()
         except ChatError as error:
             self._fail(error.with_traceback(None))  # what its frames hold is the server's, who may echo a token
         except BaseException:

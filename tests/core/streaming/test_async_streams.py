@@ -111,6 +111,21 @@ def test_a_stream_that_is_collected_ends_its_connection(backend, departures, hel
     run(work())
 
 
+def test_a_stream_in_a_cycle_ends_its_connection_when_it_is_collected(backend, departures, held):
+    client = held()
+
+    async def work() -> None:
+        for _ in range(2):
+            holder: list[Any] = [await client.achat("Hi", stream=True)]
+            assert await first_text(holder[0]) == "Hi é"
+            holder.append(holder)
+            del holder
+            gc.collect()
+            await left(departures)
+
+    run(work())
+
+
 def test_a_cancelled_wait_closes_the_connection_and_frees_the_worker(backend, departures, serve, make_client):
     server = serve(departures.streaming(first_event(backend)))
     client = make_client(backend, server, max_connections=1)

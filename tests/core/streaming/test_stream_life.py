@@ -77,6 +77,17 @@ def test_a_broken_off_loop_ends_the_connection_when_the_stream_is_collected(back
         departures.wait()
 
 
+def test_a_stream_in_a_cycle_ends_its_connection_when_it_is_collected(backend, departures, held):
+    client = held()
+    for _ in range(2):
+        holder: list[Any] = [client.chat("Hi", stream=True)]
+        assert first_text(holder[0]) == "Hi é"
+        holder.append(holder)
+        del holder
+        gc.collect()
+        departures.wait()
+
+
 def test_a_stream_that_nobody_keeps_ends_its_connection(backend, departures, held):
     client = held()
     for _ in range(2):
