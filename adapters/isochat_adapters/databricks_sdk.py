@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from isochat.backend import Backend, Capabilities, Reply, Setup
 from isochat.hookspecs import hookimpl
 from isochat.request import Request
-from isochat_adapters.requests_adapter import carried_by, workspace_client
+from isochat_adapters.requests_adapter import carried_by, reply_over, workspace_client
 
 if TYPE_CHECKING:
     from isochat.transport.wire import Wire
@@ -47,27 +47,14 @@ class DatabricksSDK(Backend):
 
     def complete(self, request: Request, wire: Wire) -> Reply:
         messages = self._typed_messages(request) if "messages" in request.body else None
-        with carried_by(wire):
-            if messages is not None and self._takes(request.body):
-                call = wire.client_call = "serving_endpoints.query"
-                native = self._client.serving_endpoints.query(
-                    name=request.path, **{**request.body, "messages": messages}
-                )
-            else:
-                call = wire.client_call = "api_client.do"
-                native = self._client.api_client.do(
-                    "POST",
-                    f"/serving-endpoints/{request.path}/invocations",
-                    headers=_DO_HEADERS,
-                    body=request.body,
-                )
-        return Reply(
-            status=wire.status or 0,
-            headers=wire.headers,
-            body=wire.body or b"",
-            native=lambda: native,
-            client_call=call,
-        )
+        if messages is not None and self._takes(request.body):
+            wire.client_call = "serving_endpoints.query"
+            query = self._client.serving_endpoints.query
+            return reply_over(wire, lambda: query(name=request.path, **{**request.body, "messages": messages}))
+        wire.client_call = "api_client.do"
+        path = f"/serving-endpoints/{request.path}/invocations"
+        do = self._client.api_client.do
+        return reply_over(wire, lambda: do("POST", path, headers=_DO_HEADERS, body=request.body))
 
     def stream(self, request: Request, wire: Wire) -> None:
         body = {name: value for name, value in request.body.items() if name != _JOINED}

@@ -26,7 +26,7 @@ from isochat.errors import PluginError
 from isochat.hookspecs import hookimpl
 from isochat.request import Request
 from isochat_adapters.private_globals import unused, with_globals
-from isochat_adapters.requests_adapter import carried_by, workspace_client
+from isochat_adapters.requests_adapter import carried_by, reply_over, workspace_client
 
 if TYPE_CHECKING:
     from isochat.transport.wire import Wire
@@ -48,15 +48,7 @@ class MlflowDeployments(Backend):
 
     def complete(self, request: Request, wire: Wire) -> Reply:
         wire.client_call = "predict"
-        with carried_by(wire):
-            native = self._client.predict(endpoint=request.path, inputs=request.body)
-        return Reply(
-            status=wire.status or 0,
-            headers=wire.headers,
-            body=wire.body or b"",
-            native=lambda: native,
-            client_call="predict",
-        )
+        return reply_over(wire, lambda: self._client.predict(endpoint=request.path, inputs=request.body))
 
     def stream(self, request: Request, wire: Wire) -> None:
         wire.client_call = "predict_stream"

@@ -8,31 +8,75 @@ sends through the same object.
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FunctionType, MappingProxyType, MethodType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from isochat.backend import Setup
+from isochat.backend import Reply, Setup
 from isochat.errors import ConfigurationError, PluginError
 from isochat_adapters.private_globals import with_globals
 
 if TYPE_CHECKING:
     from isochat.transport.wire import Wire
 
-_wire: ContextVar[Wire | None] = ContextVar("isochat_requests_wire", default=None)
+_wire: ContextVar[Wire | _Kept | None] = ContextVar("isochat_requests_wire", default=None)
 _joined: ContextVar[Mapping[str, Any]] = ContextVar("isochat_requests_joined")
 
 _UNFRAMED = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 _PAST_EVERY_DEADLINE = 1e7
+# Bytes of a body that is not read twice in one call, by isochat and by the client.
+_HEAVY = 64 * 1024
+_EMPTY = b"{}"  # the SDK's parser wants an object
+
+
+class _Kept:
+    """A reply that has come. To read it once more nothing is sent."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.status = wire.status
+        self.reason = wire.reason
+        self.headers = wire.headers
+        self._body = wire.body or b""
+
+    def exchange(self, *request: Any) -> bytes:
+        return self._body
+
+
+def reply_over(wire: Wire, call: Callable[[], Any]) -> Reply:
+    """Have the client make its ``call`` over ``wire``, and give its reply.
+
+    The client reads a reply before it returns, into a text and objects of its own, which takes three times the body's
+    memory and more. Of a large one it is shown an empty object; the same call, made again on what has been kept, reads
+    it when ``native`` is asked for.
+    """
+    with carried_by(wire):
+        native = call()
+    return Reply(
+        status=wire.status or 0,
+        headers=wire.headers,
+        body=wire.body or b"",
+        native=functools.partial(_read, _Kept(wire), call) if _is_put_off(wire) else lambda: native,
+        client_call=wire.client_call,
+    )
+
+
+def _read(kept: _Kept, call: Callable[[], Any]) -> Any:
+    with carried_by(kept):
+        return call()
+
+
+def _is_put_off(wire: Wire) -> bool:
+    return (wire.status or 0) < 400 and len(wire.body or b"") > _HEAVY
 
 
 @contextmanager
-def carried_by(wire: Wire, joined: Mapping[str, Any] = MappingProxyType({})) -> Iterator[None]:
+def carried_by(wire: Wire | _Kept, joined: Mapping[str, Any] = MappingProxyType({})) -> Iterator[None]:
     """Inside, requests of clients made by :func:`workspace_client` go over ``wire``.
 
     Args:
@@ -207,8 +251,8 @@ def _adapter() -> Any:
                 list(request.headers.items()),
                 body.encode() if isinstance(body, str) else body,
             )
-            if wire.incoming is not None:
-                reply = b"{}"  # the SDK's parser wants an object; the stream is read off the wire
+            if not isinstance(wire, _Kept) and (wire.incoming is not None or _is_put_off(wire)):
+                reply = _EMPTY  # isochat reads what has come; a stream is read off the wire
             response = requests.Response()
             response.status_code = wire.status or 0
             response.reason = wire.reason

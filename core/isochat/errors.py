@@ -48,6 +48,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Literal
 
+import msgspec
+
 Phase = Literal["connect", "pool", "send", "first_byte", "body", "idle", "retry_wait", "auth"]
 
 
@@ -311,25 +313,29 @@ def cleaned(error: ChatError, clean: Callable[[str], str]) -> ChatError:
     for name in ("request_id", "code", "body"):
         if (text := getattr(error, name)) is not None:
             setattr(error, name, clean(text))
-    if error.partial is not None:
-        told = error.partial.to_dict()
-        if (blank := _cleaned_values(told, clean)) != told:
-            kind = type(error.partial)
-            error.partial = kind.from_dict(blank) if blank["choices"] else kind()  # of nothing but an id, say
+    error.partial = _cleaned_value(error.partial, clean)
     return error
 
 
-def _cleaned_values(value: Any, clean: Callable[[str], str]) -> Any:
+def _cleaned_value(value: Any, clean: Callable[[str], str]) -> Any:
+    """``value`` with secrets blanked; itself where there is none, since it may be large."""
     if isinstance(value, str):
         return clean(value)
-    if isinstance(value, list):
-        return [_cleaned_values(item, clean) for item in value]
+    if isinstance(value, list | tuple):
+        items = [_cleaned_value(item, clean) for item in value]
+        changed = any(new is not old for new, old in zip(items, value, strict=True))
+        return type(value)(items) if changed else value
     if isinstance(value, dict):
-        # Not in the names of our own fields, whatever the secret is.
-        return {
-            name if _FIELD.fullmatch(name) else clean(name): _cleaned_values(item, clean)
-            for name, item in value.items()
+        # Not in the names of known fields, whatever the secret is.
+        named = {
+            name if _FIELD.fullmatch(name) else clean(name): _cleaned_value(item, clean) for name, item in value.items()
         }
+        changed = named.keys() != value.keys() or any(named[name] is not item for name, item in value.items())
+        return named if changed else value
+    if isinstance(value, msgspec.Struct):
+        told = {name: _cleaned_value(getattr(value, name), clean) for name in value.__struct_fields__}
+        blanked = {name: item for name, item in told.items() if item is not getattr(value, name)}
+        return msgspec.structs.replace(value, **blanked) if blanked else value
     return value
 
 

@@ -137,9 +137,11 @@ class Redactor:
                     data = data.replace(form.encode(wide), BLANK.encode(wide))
         return data
 
-    def clean_unless_answer(self, data: bytes) -> bytes:
-        """A body under a success status: an answer is left as it is, whatever the model says; the rest is cleaned."""
-        return data if any(word in data for word in _ANSWERS) else self.clean_bytes(data)
+    def finds(self, data: bytes) -> bool:
+        """Whether a secret is in ``data``."""
+        if any(form.encode() in data for form in self._forms):
+            return True
+        return (b"\\" in data or b"%" in data) and self._spelled_bytes.search(data) is not None
 
     def clean_headers(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """A reply's ``headers`` with every secret blanked; the same list where there is none."""
@@ -203,8 +205,6 @@ def _forms(secret: str) -> Iterator[str]:
     yield encoded.hex().upper()
 
 
-# An answer has one of these at its top; see isochat.wire_format.replies.
-_ANSWERS = (b'"choices"', b'"output"', b'"messages"')
 _SHORTEST = 4
 _SHORTEST_INSIDE = 8
 _URL_SAFE = str.maketrans("+/", "-_")

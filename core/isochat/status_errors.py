@@ -128,7 +128,7 @@ def error_under_200(data: Any, status: int, headers: Mapping[str, str], body: by
     if not isinstance(data, Mapping) or not fails(data):
         return None
     facts = facts_of(data)
-    return _error(_counts_as(facts), status, facts, headers, body.decode("utf-8", "replace"))
+    return _error(_counts_as(facts), status, facts, headers, _quotable(body))
 
 
 def reports_error(event: Mapping[str, Any]) -> bool:
@@ -155,8 +155,12 @@ def reported_error(event: Mapping[str, Any], status: int, headers: Mapping[str, 
     response = event.get("response")
     facts = facts_of(response if isinstance(response, Mapping) else event)
     if _is_detail(event) and not isinstance(event["detail"], str):  # what FastAPI finds wrong with a request
-        return _error(422, status, facts, headers, body.decode("utf-8", "replace"))
-    return _error(_counts_as(facts), status, facts, headers, body.decode("utf-8", "replace"))
+        return _error(422, status, facts, headers, _quotable(body))
+    return _error(_counts_as(facts), status, facts, headers, _quotable(body))
+
+
+def _quotable(body: bytes) -> str:
+    return body[:SEARCHED].decode("utf-8", "replace")
 
 
 def _is_detail(event: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from isochat.results import ChatResult, Meta
 from isochat.streaming.blocks import Content
 from isochat.streaming.chunks import NOTHING_SAID, ChatChunk, Said
+from isochat.streaming.pieces import Pieces
 from isochat.streaming.tool_calls import ToolCalls
 from isochat.wire_format.agents import read_chat_agent
 from isochat.wire_format.chat_completions import FINISH_REASONS
@@ -112,7 +113,7 @@ class _MessageFold:
         self.role = role
         self.fields: dict[str, Any] = {}
         self._content = Content()
-        self._thoughts: dict[str, list[str]] = {}  # by the field in which they stand
+        self._thoughts: dict[str, Pieces] = {}  # by the field in which they stand
         self._tool_calls: ToolCalls | None = None
 
     def add(self, delta: dict[str, Any]) -> Said:
@@ -126,7 +127,7 @@ class _MessageFold:
                 self._tool_calls = self._tool_calls or ToolCalls()
                 calls = self._tool_calls.add(value)
             elif name in ("reasoning_content", "reasoning") and isinstance(value, str):
-                self._thoughts.setdefault(name, []).append(value)
+                self._thoughts.setdefault(name, Pieces()).append(value)
             else:
                 self.fields[name] = value
         thought = reasoning_beside(delta)
@@ -136,7 +137,7 @@ class _MessageFold:
 
     def reply(self, whole: bool) -> dict[str, Any]:
         message = {"role": self.role, "content": self._content.value(whole=whole), **self.fields}
-        message |= {name: "".join(pieces) for name, pieces in self._thoughts.items()}
+        message |= {name: pieces.text() for name, pieces in self._thoughts.items()}
         if self._tool_calls is not None:
             message["tool_calls"] = self._tool_calls.value(whole=whole)
         return message

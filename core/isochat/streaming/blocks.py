@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, TypeGuard
 
+from isochat.streaming.pieces import Pieces
 from isochat.wire_format.content import reasoning_of
 from isochat.wire_format.turn_items import without
 
@@ -18,7 +19,7 @@ class Content:
     __slots__ = ("_blocks", "_odd", "_texts")
 
     def __init__(self) -> None:
-        self._texts: list[str] | None = None  # while all of it is text
+        self._texts: Pieces | None = None  # while all of it is text
         self._blocks: list[dict[str, Any]] | None = None
         self._odd: Any = None  # of a type that content cannot have; the reader of plain replies says so
 
@@ -28,7 +29,7 @@ class Content:
             if self._blocks is not None:
                 self._add_block({"type": "text", "text": content}) if content else None
             elif self._texts is None:
-                self._texts = [content]
+                self._texts = Pieces(content)
             else:
                 self._texts.append(content)
             return content, None
@@ -61,12 +62,12 @@ class Content:
             return self._odd
         if self._blocks is not None:
             return [_joined(block) for block in self._blocks]
-        return None if self._texts is None else "".join(self._texts)
+        return None if self._texts is None else self._texts.text()
 
     def _as_blocks(self) -> None:
         if self._blocks is None:
-            text = "".join(self._texts or ())
-            self._blocks = [{"type": "text", "text": [text]}] if text else []
+            text = "" if self._texts is None else self._texts.text()
+            self._blocks = [{"type": "text", "text": Pieces(text)}] if text else []
             self._texts = None
 
     def _add_block(self, block: dict[str, Any]) -> None:
@@ -83,7 +84,7 @@ class Content:
                 last[field].append(text)
                 _fill(last, block, field)
             else:
-                self._blocks.append({**block, field: [text]})
+                self._blocks.append({**_own(block), field: Pieces(text)})
         elif kind == "reasoning" and (field := _entries_of(block)) is not None:
             if last.get("type") == "reasoning" and isinstance(last.get(field), list):
                 self._go_on_thinking(last, block, field)
@@ -127,12 +128,12 @@ def _readable(entry: Any) -> TypeGuard[dict[str, Any]]:
 
 
 def _opened(entry: Any) -> Any:
-    return {**entry, "text": [_text(entry.get("text"))]} if _readable(entry) else entry
+    return {**_own(entry), "text": Pieces(_text(entry.get("text")))} if _readable(entry) else entry
 
 
 def _closed(entry: Any) -> Any:
-    opened = _readable(entry) and isinstance(entry.get("text"), list)
-    return {**entry, "text": "".join(filter(_text, entry["text"]))} if opened else entry
+    opened = _readable(entry) and isinstance(entry.get("text"), Pieces)
+    return {**entry, "text": entry["text"].text()} if opened else entry
 
 
 def _fill(known: dict[str, Any], more: dict[str, Any], joined: str) -> None:
@@ -141,14 +142,22 @@ def _fill(known: dict[str, Any], more: dict[str, Any], joined: str) -> None:
         if name == joined or value is None:
             continue
         before = known.get(name)
-        known[name] = [*before, *value] if isinstance(before, list) and isinstance(value, list) else value
+        if isinstance(before, list) and isinstance(value, list):
+            before.extend(value)
+        else:
+            known[name] = list(value) if isinstance(value, list) else value
+
+
+def _own(block: dict[str, Any]) -> dict[str, Any]:
+    """``block`` with lists that may grow: those on the wire are the chunk's."""
+    return {name: list(value) if isinstance(value, list) else value for name, value in block.items()}
 
 
 def _joined(block: dict[str, Any]) -> dict[str, Any]:
     kind = block.get("type")
     field = _TEXTS.get(kind) if isinstance(kind, str) else None
     if field is not None:
-        return {**block, field: "".join(block[field])}
+        return {**_own(block), field: block[field].text()}
     if kind == "reasoning":
         lists = {name: block[name] for name in ("summary", "content") if isinstance(block.get(name), list)}
         return {**block, **{name: [_closed(entry) for entry in entries] for name, entries in lists.items()}}

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from isochat.errors import ResponseTooLargeError
 from isochat.results import ChatResult, Function, Meta
 from isochat.streaming.blocks import Content
 from isochat.streaming.chunks import NOTHING_SAID, ChatChunk, ToolCallChunk
+from isochat.streaming.pieces import Pieces
 from isochat.streaming.text_events import TextEvents
 from isochat.streaming.tool_calls import ToolCalls
 from isochat.wire_format.chat_completions import FINISH_REASONS, read_completion
@@ -18,6 +20,7 @@ from isochat.wire_format.content import arguments_text
 from isochat.wire_format.usage import UsageAccount, read_usage
 
 _ONCE = ("id", "model", "created", "object")  # the first that is not null holds
+_MOST_CHOICES = 4096  # each takes a hundred times the memory of its letters
 _REREAD = frozenset({"choices", "usage", "delta"})
 _SETTLED = _KNOWN = _REREAD.union(_ONCE)
 
@@ -99,6 +102,8 @@ class ChatFold:
     def _choice(self, index: int) -> _ChoiceFold:
         fold = self._choices.get(index)
         if fold is None:
+            if len(self._choices) == _MOST_CHOICES:
+                raise ResponseTooLargeError(f"the stream tells more than {_MOST_CHOICES} choices")
             fold = self._choices[index] = _ChoiceFold(index)
         return fold
 
@@ -128,14 +133,14 @@ class _ChoiceFold:
         self._index = index
         self._role: str | None = None
         self._content = Content()
-        self._reasoning: list[str] = []
-        self._refusal: list[str] = []
+        self._reasoning = Pieces()
+        self._refusal = Pieces()
         self._tool_calls: ToolCalls | None = None
         self._annotations: list[Any] = []
         self._audio: dict[str, Any] | None = None
         self._call: dict[str, Any] | None = None
-        self._arguments: list[str] = []  # of that call
-        self._spoken: dict[str, list[str]] = {}  # of the audio
+        self._arguments = Pieces()  # of that call
+        self._spoken: dict[str, Pieces] = {}  # of the audio
         self._logprobs: dict[str, Any] | None = None
         self.finish_reason: Any = None
 
@@ -214,7 +219,7 @@ class _ChoiceFold:
                 self._audio = self._audio or {}
                 for key, item in value.items():
                     if isinstance(item, str) and key in ("data", "transcript"):
-                        self._spoken.setdefault(key, []).append(item)
+                        self._spoken.setdefault(key, Pieces()).append(item)
                     elif item is not None:
                         self._audio[key] = item
 
@@ -236,17 +241,17 @@ class _ChoiceFold:
         if self._annotations:
             message["annotations"] = list(self._annotations)
         if self._audio is not None:
-            message["audio"] = {**self._audio, **{name: "".join(said) for name, said in self._spoken.items()}}
+            message["audio"] = {**self._audio, **{name: said.text() for name, said in self._spoken.items()}}
         if self._reasoning:
-            message["reasoning_content"] = "".join(self._reasoning)
+            message["reasoning_content"] = self._reasoning.text()
         if self._refusal:
-            message["refusal"] = "".join(self._refusal)
+            message["refusal"] = self._refusal.text()
             # The empty text that opens every stream stands for no text here.
             message["content"] = message["content"] or None
         if self._tool_calls is not None:
             message["tool_calls"] = self._tool_calls.value(whole=whole)
         if self._call is not None and (whole or self._call.get("name")):
-            message["function_call"] = {**self._call, "arguments": "".join(self._arguments)}
+            message["function_call"] = {**self._call, "arguments": self._arguments.text()}
         return {
             "index": self._index,
             "message": message,

@@ -19,30 +19,33 @@ def is_done(event: Event) -> bool:
     return event.data.strip() == _DONE and not event.stray
 
 
-def read_event(event: Event, number: int, before: int, errors: StreamErrors) -> dict[str, Any] | None:
+def read_event(event: Event, number: int, before: int, errors: StreamErrors, room: int) -> dict[str, Any] | None:
     """The object that an event other than ``[DONE]`` spells; ``None`` where it is no part of an answer.
 
     Args:
         number: Which event of the stream it is.
         before: How many events of the answer came before it.
+        room: Bytes of memory that reading it may take.
 
     Raises:
         StatusError, StreamFailedError: the service tells of a failure, or the event cannot be read.
-        ResponseTooLargeError: it is nested too deep.
+        ResponseTooLargeError: it is nested too deep, or would take more memory.
     """
     data = event.data
     if event.stray:
         # The algorithm ignores such a line; an error object on it is the service failing.
-        told = read_json(data)
+        told = read_json(data, room)
         if isinstance(told, dict) and reports_error(told):
             raise errors.reported(told, data, before)
         return None
     if not (event.type == "message" and data.startswith(b"{")) and _is_no_json(event):
         return None
     try:
-        told = decode(data)
+        told = decode(data, room=room)
     except ResponseTooLargeError:
-        raise ResponseTooLargeError(f"event {number} of the stream is nested too deep") from None
+        raise ResponseTooLargeError(
+            f"event {number} of the stream is nested too deep, or would take too much memory"
+        ) from None
     except BadResponseError:
         told = _UNREADABLE
     if told is _UNREADABLE:  # not above: that error quotes the event, and would be the context of this one

@@ -7,6 +7,7 @@ not; they are ignored like every unknown field.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -42,23 +43,23 @@ class EventDecoder:
     def __init__(self, cap: int) -> None:
         self._cap = cap
         self._begun = False
-        self._tail: list[bytes] = []  # of a line that has no end yet, in pieces: one long line is joined once
+        self._tail = io.BytesIO()  # of a line that has no end yet: many pieces in one place, which is not copied
         self._tail_size = 0
         self._skip_lf = False
         self._type = b""
-        self._data: list[bytes] = []
-        self._size = 0  # of the data, as it will be joined
+        self._data: bytes | io.BytesIO | None = None  # of the event under way; one line is left as it is
+        self._size = 0
         self.count = 0
 
     @property
     def pending(self) -> bool:
         """Whether an event has begun whose blank line has not come."""
-        return bool(self._data) or self._tail_size > 0
+        return self._data is not None or self._tail_size > 0
 
     @property
     def growing(self) -> int:
         """Bytes of data that the event under way has so far: comments, which keep a connection alive, add none."""
-        return self._size + (0 if self._tail and self._tail[0].startswith(b":") else self._tail_size)
+        return self._size + (0 if self._tail.getvalue()[:1] == b":" else self._tail_size)
 
     def feed(self, data: bytes) -> Iterable[Event]:
         """The events that ``data`` completes; to be taken all, or no more is fed.
@@ -70,7 +71,7 @@ class EventDecoder:
             data.startswith(_LINE)
             and data.endswith(_BLANK)
             and b"\r" not in data
-            and not (self._tail or self._data or self._type or self._skip_lf)
+            and not (self._tail_size or self._data is not None or self._type or self._skip_lf)
             and self._begun
             and len(data) <= self._cap
         ):
@@ -90,11 +91,12 @@ class EventDecoder:
             if data[:1] == b"\n":
                 data = data[1:]
         if not self._begun:
-            joined = b"".join(self._tail) + data
+            joined = self._tail.getvalue() + data
             if len(joined) < len(_BOM) and _BOM.startswith(joined):
-                self._tail, self._tail_size = [joined], len(joined)
+                self._set_tail(joined)
                 return
-            self._begun, self._tail, self._tail_size = True, [], 0
+            self._begun = True
+            self._set_tail(b"")
             data = joined.removeprefix(_BOM)
         lines = data.splitlines(keepends=True)
         if not lines:
@@ -105,27 +107,35 @@ class EventDecoder:
         else:
             last = b""
             self._skip_lf = data.endswith(b"\r")
-        if lines and self._tail:
-            lines[0] = b"".join([*self._tail, lines[0]])
-            self._tail, self._tail_size = [], 0
+        if lines and self._tail_size:
+            self._tail.write(lines[0].rstrip(b"\r\n"))
+            lines[0] = self._tail.getvalue()
+            self._set_tail(b"")
         yield from self._read(lines)
         if last:
-            self._tail.append(last)
+            self._tail.write(last)
             self._tail_size += len(last)
             self._check_size()
 
+    def _set_tail(self, line: bytes) -> None:
+        self._tail = io.BytesIO()
+        self._tail_size = self._tail.write(line)
+
     def _read(self, lines: list[bytes]) -> Iterator[Event]:
-        for line in lines:
-            line = line.rstrip(b"\r\n")
+        lines.reverse()
+        while lines:  # none is held longer than it is read: it may be as large as an event
+            line = lines.pop().rstrip(b"\r\n")
             if line.startswith(b"data:"):
-                self._add(line[6:] if line[5:6] == b" " else line[5:])
+                line = line[6:] if line[5:6] == b" " else line[5:]
+                self._add(line)
             elif not line:
-                if self._data:
+                if self._data is not None:
                     kind = self._type.decode("utf-8", "replace") if self._type else "message"
-                    data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
+                    event = Event(kind, self._data if isinstance(self._data, bytes) else self._data.getvalue())
                     self.count += 1
-                    self._data, self._size = [], 0
-                    yield Event(kind, data)
+                    self._data, self._size = None, 0
+                    yield event
+                    del event
                 self._type = b""
             elif line.startswith(b"event:"):
                 self._type = line[7:] if line[6:7] == b" " else line[6:]
@@ -138,8 +148,15 @@ class EventDecoder:
 
     def _add(self, data: bytes) -> None:
         # With the line feed between two lines, so that a million empty ones count too.
-        self._size += len(data) + bool(self._data)
-        self._data.append(data)
+        self._size += len(data) + (self._data is not None)
+        if self._data is None:
+            self._data = data
+        else:
+            if isinstance(self._data, bytes):
+                first, self._data = self._data, io.BytesIO()
+                self._data.write(first)
+            self._data.write(b"\n")
+            self._data.write(data)
         if self._size > self._cap:
             self._check_size()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from isochat.streaming.pieces import Pieces
+
 CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 """Items that are tool calls, with the field that is written piece by piece."""
 PARTS = {
@@ -26,14 +28,14 @@ class Piece:
     __slots__ = ("_rows", "beside", "texts")
 
     def __init__(self) -> None:
-        self.texts: list[str] = []
+        self.texts = Pieces()
         self.beside: dict[str, Any] = {}
         self._rows: dict[str, list[Any]] = {}  # e.g. ``annotations`` and ``logprobs``, told one by one
 
     def rest_of(self, whole: str) -> str:
         """What of the ``whole`` text no delta has said; from here on it is the text."""
-        said = "".join(self.texts)
-        self.texts = [whole]
+        said = self.texts.text()
+        self.texts = Pieces(whole)
         return whole[len(said) :] if whole.startswith(said) else ""
 
     def append(self, name: str, values: list[Any]) -> None:
@@ -69,7 +71,7 @@ class Item:
         self.place = place
         self.ids: set[str] = set()
         self._pieces: dict[tuple[int, str], Piece] = {}
-        self._told: dict[str, str] = {}
+        self._told: dict[str, list[str]] = {}
         self.call: int | None = None
         self.named = False
         self.done = False
@@ -82,19 +84,28 @@ class Item:
             found = self._pieces[key] = Piece()
         return found
 
-    def said(self, name: str) -> str:
+    def said(self, name: str) -> list[str]:
         """What has been said in the pieces of ``name``, in their order."""
-        return "".join(text for (_, its), piece in self._in_order() if its == name for text in piece.texts)
+        return [piece.texts.text() for (_, its), piece in self._in_order() if its == name]
 
     def untold(self, name: str, whole: str) -> str:
         """What of the ``whole`` text of ``name`` no chunk has brought yet, once; nothing where what was said differs,
         as that cannot be taken back.
         """
-        told = self._told[name] if name in self._told else self.said(name)
-        if not whole.startswith(told):
-            return ""
-        self._told[name] = whole
-        return whole[len(told) :]
+        told = 0
+        for text in self._told.get(name) or self.said(name):
+            if not whole.startswith(text, told):
+                return ""
+            told += len(text)
+        self._told[name] = [whole]
+        return whole[told:]
+
+    def end(self) -> None:
+        """It is whole: what its deltas said need not be kept beside it, but for what no chunk is to bring again."""
+        self.done = True
+        for name in {name for _, name in self._pieces}:
+            self._told.setdefault(name, self.said(name))
+        self._pieces.clear()
 
     def value(self) -> dict[str, Any]:
         """The item as far as it is known."""
@@ -102,7 +113,7 @@ class Item:
             return self.fields
         built: dict[str, Any] = {}
         for (_, name), piece in self._in_order():
-            text = "".join(piece.texts)
+            text = piece.texts.text()
             if name in CALLS.values() or name == "code":
                 built[name] = text
             elif name in PARTS:

@@ -20,10 +20,12 @@ from isochat.streaming.chunks import ChatChunk
 from isochat.streaming.completion import Completion
 from isochat.streaming.event_data import is_done, read_event
 from isochat.streaming.events import Event, EventDecoder
+from isochat.streaming.kept import MOST, Kept, size_of
 from isochat.streaming.stream_errors import StreamErrors
 from isochat.streaming.telling import Telling
 from isochat.streaming.whole_reply import Beginning, WholeBody, read_body
 from isochat.transport.limits import DEFAULT_LIMITS, Limits
+from isochat.wire_format.json_weight import LIGHT
 
 COMPLETION_UNPROVEN = "completion_unproven"
 USAGE_MISSING = "usage_missing"
@@ -67,6 +69,7 @@ class StreamReading:
         self._told_apart = False  # whether the beginning says what the body is
         self._whole: WholeBody | None = None  # a body that is no event stream
         self._events = 0  # of the answer
+        self._memory = Kept()
         self.chunks: deque[ChatChunk] = deque()
         self.done = False
         self.warnings: list[str] = []
@@ -198,10 +201,12 @@ class StreamReading:
         if chat is not None and event.type == "message" and (chunk := chat.add_text(event.data)) is not None:
             self._events += 1
             self.chunks.append(chunk)
+            if self._memory.is_due(len(event.data)):
+                self._telling.measure(self._memory)
         elif is_done(event):
             self.done = True
         else:
-            told = read_event(event, self._decoder.count, self._events, self._errors)
+            told = read_event(event, self._decoder.count, self._events, self._errors, self._room_for(event.data))
             if told is not None:
                 self._take(told, event.data)
 
@@ -216,6 +221,15 @@ class StreamReading:
         self.chunks.extend(self._telling.take(told, data))
         if self._telling.answer is not None:
             self._warn(WHOLE_REPLY)
+        if self._memory.is_due(size_of(told) if data is None else len(data)):
+            self._telling.measure(self._memory)
+
+    def _room_for(self, data: bytes) -> int:
+        """Bytes of memory that reading an event may take: all of it may have to be kept."""
+        if len(data) < LIGHT:
+            return MOST
+        self._telling.measure(self._memory)
+        return MOST - self._memory.size + len(data)
 
     # -- verdicts ---------------------------------------------------------------------------------------------
 
@@ -252,7 +266,7 @@ class StreamReading:
 
     def _read_whole(self, body: WholeBody) -> None:
         try:
-            told, answer = read_body(body.join(), self._api, self._errors)
+            told, answer = read_body(body.join(), self._api, self._errors, self._limits)
         except ChatError as error:
             raise self._kept(error) from None
         self.chunks.extend(self._telling.take_whole(told, answer))

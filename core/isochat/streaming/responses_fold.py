@@ -153,7 +153,8 @@ class ResponsesFold:
             told = {name: reasoning_of({name: item.get(name)}) or "" for name in reasoning_fields(item)}
             reasoning = "".join(slot.untold(_PARTS.get(name, name), text) for name, text in told.items()) or None
         slot.fields = {**item, "type": kind}
-        slot.done = done
+        if done:
+            slot.end()
         return text, reasoning, calls
 
     def _take_response(self, kind: str, response: dict[str, Any]) -> Said:

@@ -19,9 +19,12 @@ from isochat.errors import (
 from isochat.redaction import Redactor
 from isochat.status_errors import reported_error
 from isochat.wire_format.json_text import decode
+from isochat.wire_format.json_weight import ROOM
 
 _SHOWN = 200
 _BODY_SHOWN = 2000
+# Bytes of an event, or of a body, that are looked at: more explains nothing.
+_EXPLAINED = 1024 * 1024
 _REMEDY = "Use error.partial, or ask again; the model may have run to its end"
 
 
@@ -52,8 +55,8 @@ class StreamErrors:
             events: How many came before it.
         """
         data = bytes_of(told) if data is None else data
-        body = self.redactor.clean_bytes(data)
-        if body != data:
+        body = self.redactor.clean_bytes(data[:_EXPLAINED])
+        if len(data) <= _EXPLAINED and body != data:
             told = read_json(body) or told
         failed = cleaned(reported_error(told, self.status, self.headers, body), self.redactor.clean)
         if not events:
@@ -83,12 +86,13 @@ class StreamErrors:
 
     def unreadable(self, number: int, data: bytes) -> ChatError:
         """For the event of that number, whose ``data`` is no JSON."""
+        what, beginning = "is not JSON", data[:_EXPLAINED]
         try:
-            data.decode()
-            what = "is not JSON"
+            beginning.decode()
         except UnicodeDecodeError as error:
-            what = f"is not UTF-8 ({error.reason} at byte {error.start}, encoding)"
-        shown = self.redactor.clean(data.decode("utf-8", "replace"))[:_SHOWN]
+            if error.end < len(beginning) or beginning == data:  # else it may be cut here
+                what = f"is not UTF-8 ({error.reason} at byte {error.start}, encoding)"
+        shown = self.redactor.clean(beginning.decode("utf-8", "replace"))[:_SHOWN]
         return self.placed(StreamFailedError(f"event {number} of the stream {what}; it begins {shown!r}"))
 
     def no_stream(self, beginning: bytes) -> ChatError:
@@ -98,14 +102,14 @@ class StreamErrors:
 
     def no_answer(self, error: BadResponseError, body: bytes) -> ChatError:
         """``error``, which says what is wrong with a whole ``body`` in place of a stream."""
-        error.body = body[:_BODY_SHOWN].decode("utf-8", "replace")
+        error.body = self.redactor.clean_bytes(body[:_EXPLAINED])[:_BODY_SHOWN].decode("utf-8", "replace")
         return self.placed(error)
 
 
-def read_json(data: bytes) -> Any:
-    """The value that ``data`` spells; ``None`` where it spells none."""
+def read_json(data: bytes, room: int = ROOM) -> Any:
+    """The value that ``data`` spells; ``None`` where it spells none, or would take more than ``room`` bytes."""
     try:
-        return decode(data)
+        return decode(data, room=room)
     except BadResponseError:
         return None
 

@@ -160,8 +160,6 @@ class StreamState(Generic[S]):
         # Chunks that came before the failure are handed out first.
         if self._error is None:
             self._finish()
-            if error.partial is not None:
-                error.partial = self.partial  # which knows of the call
             self._error = cleaned(error, self._wire.redactor.clean)
             if error.partial is not None:
                 error.partial = msgspec.structs.replace(error.partial, meta=self.meta)

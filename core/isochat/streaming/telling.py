@@ -17,9 +17,11 @@ from isochat.streaming.agent_fold import AgentFold
 from isochat.streaming.chat_fold import ChatFold
 from isochat.streaming.chunks import ChatChunk
 from isochat.streaming.completion import Fold
+from isochat.streaming.kept import MOST, Kept
 from isochat.streaming.responses_fold import ResponsesFold
 from isochat.streaming.stream_errors import StreamErrors, bytes_of
 from isochat.streaming.whole_reply import chunks_of, is_whole_reply, read_answer
+from isochat.wire_format.content import room_for_joining
 
 _EARLY = 15
 
@@ -69,6 +71,10 @@ class Telling:
         self._early = [*self._early[-_EARLY:], told]
         return (ChatChunk(_raw=told),)
 
+    def measure(self, kept: Kept) -> None:
+        """Raises ResponseTooLargeError if what it keeps takes too much memory."""
+        kept.measure(self.fold, self._early)
+
     def take_whole(self, told: Any, answer: ChatResult) -> Iterable[ChatChunk]:
         """Take the whole reply ``told``; gives its chunks."""
         self.answer = answer
@@ -87,14 +93,16 @@ class Telling:
         """
         if self.answer is not None:
             return msgspec.structs.replace(self.answer, meta=meta)
-        return None if self.fold is None else self.fold.result(meta)
+        with room_for_joining(MOST):
+            return None if self.fold is None else self.fold.result(meta)
 
     def partial(self, meta: Meta) -> ChatResult:
         """What has come so far; never raises."""
         if self.answer is not None:
             return msgspec.structs.replace(self.answer, meta=meta)
         try:
-            return ChatResult(meta=meta) if self.fold is None else self.fold.result(meta, whole=False)
+            with room_for_joining(MOST):
+                return ChatResult(meta=meta) if self.fold is None else self.fold.result(meta, whole=False)
         except BadResponseError:  # a field of the wrong type; the error under way says more
             return ChatResult(meta=meta)
 

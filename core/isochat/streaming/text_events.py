@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from isochat.wire_format.json_weight import LIGHT
+
 
 class _Delta(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     content: str
@@ -35,8 +37,6 @@ class TextEvent(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 _decode = msgspec.json.Decoder(TextEvent).decode
 # An exception takes as long as what it spares: who meets so many in a row looks no more.
 _MISSES = 8
-# Larger ones are weighed before they are read.
-_LARGEST = 1024 * 1024
 
 
 class TextEvents:
@@ -55,7 +55,7 @@ class TextEvents:
     def read(self, data: bytes) -> TextEvent | None:
         """The chunk that ``data`` spells; ``None`` where it is no such one."""
         try:
-            event = _decode(data) if len(data) < _LARGEST else None
+            event = _decode(data) if len(data) < LIGHT else None
         except (msgspec.DecodeError, UnicodeDecodeError):
             self._misses += 1
             self.likely = self._misses < _MISSES

@@ -11,6 +11,7 @@ from typing import Any
 
 from isochat.results import Function
 from isochat.streaming.chunks import ToolCallChunk
+from isochat.streaming.pieces import Pieces
 from isochat.wire_format.content import arguments_text
 
 # Where a call holds what is written piece by piece: functions have JSON arguments, custom tools an input of plain text.
@@ -27,7 +28,7 @@ class _Call:
         self.body: dict[str, Any] = {}
         self.names: list[str] = []
         self.size = 0  # of the name
-        self.written: list[str] = []
+        self.written = Pieces()
 
     @property
     def name(self) -> str | None:
@@ -110,4 +111,4 @@ def _id_of(piece: dict[str, Any]) -> str | None:
 
 def _written(call: _Call) -> dict[str, Any]:
     named = {} if call.name is None else {"name": call.name}
-    return {**call.fields, call.word: {**call.body, **named, _WRITTEN[call.word]: "".join(call.written)}}
+    return {**call.fields, call.word: {**call.body, **named, _WRITTEN[call.word]: call.written.text()}}

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import io
+import re
 from typing import Any
 
-from isochat.errors import BadResponseError, ResponseTooLargeError
+from isochat.errors import BadResponseError, ChatError, ResponseTooLargeError
 from isochat.results import ChatResult
 from isochat.status_errors import error_under_200, reports_error
 from isochat.streaming.chunks import ChatChunk, ToolCallChunk
 from isochat.streaming.stream_errors import StreamErrors, read_json
-from isochat.wire_format.json_text import decode
+from isochat.transport.limits import Limits
+from isochat.transport.reply_body import success
+from isochat.wire_format.content import room_for_joining
+from isochat.wire_format.json_text import decode, not_quoted
+from isochat.wire_format.json_weight import room_beside
 from isochat.wire_format.replies import read_reply
 
 _BOM = b"\xef\xbb\xbf"
+# Of several lines of JSON, the first may be an error.
+_LINE = re.compile(rb"\S[^\n]*")
+_LONGEST_LINE = 1024 * 1024
 _NO_FIELD = (b"{", b"[", b"<")  # no line of an event stream begins so
 _FIELDS = (b"", b"data", b"event", b"id", b"retry")  # b"" is a comment's
 
@@ -53,11 +62,11 @@ class Beginning:
 class WholeBody:
     """A body that is no stream, gathered up to its cap in bytes."""
 
-    __slots__ = ("_cap", "_pieces", "size")
+    __slots__ = ("_cap", "_gathered", "size")
 
     def __init__(self, cap: int) -> None:
         self._cap = cap
-        self._pieces: list[bytes] = []
+        self._gathered = io.BytesIO()
         self.size = 0
 
     def add(self, piece: bytes) -> None:
@@ -66,29 +75,42 @@ class WholeBody:
         Raises:
             ResponseTooLargeError: the body is over its cap.
         """
-        self._pieces.append(piece)
-        self.size += len(piece)
+        self.size += self._gathered.write(piece)
         if self.size > self._cap:
             raise ResponseTooLargeError(f"the reply's body is larger than {self._cap} bytes")
 
     def join(self) -> bytes:
-        """All of it."""
-        return b"".join(self._pieces)
+        """All of it; not a copy."""
+        return self._gathered.getvalue()
 
 
-def read_body(body: bytes, api: str, errors: StreamErrors) -> tuple[Any, ChatResult]:
+def read_body(body: bytes, api: str, errors: StreamErrors, limits: Limits) -> tuple[Any, ChatResult]:
     """What a whole ``body`` tells, and the answer that it is.
 
     Raises:
         StatusError: it is an error.
         BadResponseError: it is neither.
     """
-    redactor = errors.redactor
-    body = redactor.clean_bytes(body) if b"error" in body else redactor.clean_unless_answer(body)
+    kind = errors.headers.get("content-type")
+    body = success(body, kind, limits, errors.redactor)
+    if len(body) > limits.error:
+        try:
+            return _read(body, kind, api, errors)
+        except ChatError:
+            if not errors.redactor.finds(body):
+                raise
+        raise not_quoted(len(body))
+    if b"error" in body:
+        body = errors.redactor.clean_bytes(body)
+    return _read(body, kind, api, errors)
+
+
+def _read(body: bytes, kind: str | None, api: str, errors: StreamErrors) -> tuple[Any, ChatResult]:
     try:
-        told = decode(body, errors.headers.get("content-type"))
+        told = decode(body, kind)
     except BadResponseError as error:
-        first = read_json(body.lstrip().partition(b"\n")[0])
+        line = _LINE.search(body, 0, _LONGEST_LINE)
+        first = None if line is None else read_json(line[0])
         if isinstance(first, dict) and reports_error(first):
             raise errors.reported(first, body, 0) from None
         raise errors.no_answer(error, body) from None
@@ -108,7 +130,8 @@ def read_answer(told: Any, body: bytes, api: str, errors: StreamErrors) -> ChatR
     if failed is not None:
         raise errors.placed(failed)
     try:
-        return read_reply(told, api)
+        with room_for_joining(room_beside(body)):
+            return read_reply(told, api)
     except BadResponseError as error:
         raise errors.no_answer(error, body) from None
 

@@ -11,7 +11,7 @@ _GZIP = 31
 _WINDOW_BITS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": 15}
 _MEMBER = b"\x1f\x8b"
 # What is decompressed at once: 64 KB off the connection may stand for 64 MB.
-_PIECE = 1024 * 1024
+_PIECE = 256 * 1024
 
 
 class BodyCounter:

@@ -1,4 +1,4 @@
-"""What went over the wire in one attempt, and how much time has it left?
+"""What went over the wire in one attempt, and what became of it?
 
 An :class:`Exchange` is one request and its reply, never two: whatever retry loop a client library has, this is where it
 ends. It is also the tap: the bytes sent, the status, headers and body as they stood on the wire, and the failure if
@@ -9,21 +9,18 @@ aiohttp.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
 from isochat.errors import (
+    BadResponseError,
     ChatError,
-    ChatTimeoutError,
     ConfigurationError,
     ConnectionLostError,
-    Phase,
     ProtocolError,
     RedirectRefusedError,
-    ResponseTooLargeError,
     cleaned,
 )
 from isochat.foreign_errors import cleaned_chain
@@ -32,14 +29,12 @@ from isochat.transport import failures
 from isochat.transport.deadline import Deadline
 from isochat.transport.head import Head, HeadReader
 from isochat.transport.limits import DEFAULT_LIMITS, Limits
+from isochat.transport.reply_body import explanation, success
 from isochat.transport.request_headers import request_headers
-from isochat.wire_format.json_text import check_weight
-
-# What is kept of an explanation that nobody could read.
-_EXPLAINED = 64 * 1024
+from isochat.transport.timeouts import Timeouts
 
 
-class Exchange:
+class Exchange(Timeouts):
     """One attempt: its clock, its limits, and what went over the wire.
 
     Attributes:
@@ -68,15 +63,13 @@ class Exchange:
         redactor: Redactor | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        self.deadline = deadline
+        super().__init__(deadline, idle, limits)
         self.streaming = streaming
-        self.idle = idle
         # Read-only: they are the client's, and a backend may not change those of later calls.
         self.credentials: Mapping[str, str] = MappingProxyType(credentials or {})
         self.own_headers: Mapping[str, str] = MappingProxyType(headers or {})
         self.product = product
         self.redactor = redactor or Redactor(())
-        self.limits = limits
 
         self.method = ""
         self.url = ""
@@ -94,9 +87,6 @@ class Exchange:
         self.times: dict[str, float] = {"begun": deadline.clock.monotonic()}
 
         # Kept by the connection while it works for this exchange.
-        self.phase: Phase = "connect"
-        self.aborted = False
-        self.quiet_since: float | None = None
         self.heads = HeadReader(limits.head)
 
     @property
@@ -112,7 +102,7 @@ class Exchange:
         """End the attempt from another thread, whatever it waits for."""
         self.aborted = True
 
-    # -- the rules of a request and of a reply's head -----------------------------------------------------
+    # -- the request and its reply ------------------------------------------------------------------------
 
     def begin(self, method: str, url: str, headers: Iterable[tuple[str, str]], body: bytes) -> None:
         """Note the one request of this attempt.
@@ -160,24 +150,24 @@ class Exchange:
         return self.streaming and self.status is not None and self.status < 300
 
     def take_body(self, data: bytes) -> bytes:
-        """Note the whole body. An answer is left as it is. In an error reply, and in what is no answer under a success
-        status, the token is blanked before any client sees it, which may log it.
+        """Note the whole body, as clients may see it.
 
         Raises:
-            ResponseTooLargeError: its values would take more memory than the cap allows, whoever reads them.
+            ResponseTooLargeError: its values would take more memory than there is room for, whoever reads them.
+            BadResponseError: it is far too long for what is no answer.
         """
         self.mark("end")
-        failed = (self.status or 0) >= 400
+        if (self.status or 0) >= 400:
+            self.body = explanation(data, self.redactor)
+            return self.body
+        named = {name.lower(): value for name, value in self.headers}
         try:
-            check_weight(data)
-        except ResponseTooLargeError as error:
-            if not failed:
-                self.failure = error
-                raise
-            data = data[:_EXPLAINED]  # the status has said what happened
-        data = self.redactor.clean_bytes(data) if failed else self.redactor.clean_unless_answer(data)
-        self.body = data
-        return data
+            self.body = success(data, named.get("content-type"), self.limits, self.redactor)
+        except BadResponseError as error:
+            self.failure = error
+            error.status_code, error.request_id = self.status, named.get("x-request-id")
+            raise
+        return self.body
 
     def forgives(self, error: BaseException) -> bool:
         """Whether a reply cut by ``error`` says enough: of an error reply the status has said what happened, and an
@@ -187,50 +177,6 @@ class Exchange:
         if forgiven:
             self.failure = None
         return forgiven
-
-    # -- time ---------------------------------------------------------------------------------------------
-
-    def time_left(self) -> float | None:
-        """What the next read or write may take, in seconds.
-
-        Before the first byte only the connect timeout and the deadline count: a model may think for minutes. In a
-        stream, silence is measured from :attr:`quiet_since`: bytes without data do not end it.
-        """
-        if self.aborted:
-            raise ConnectionLostError("the call was cancelled")
-        match self.phase:
-            case "connect":
-                limit = self.limits.connect
-            case "body":
-                limit = self.idle
-                if self.quiet_since is not None:
-                    limit -= self.deadline.clock.monotonic() - self.quiet_since
-                    if limit <= 0:
-                        self.deadline.left(self.phase)  # where both are over, it is the deadline that has passed
-                        raise self._fell_silent()
-            case _:
-                limit = math.inf
-        return self.deadline.left(self.phase, limit)
-
-    def out_of_time(self) -> ChatTimeoutError:
-        """The error for a read or write that took longer than :meth:`time_left`."""
-        if self.deadline.clock.monotonic() >= self.deadline.at or self.phase not in ("connect", "body"):
-            return self.deadline.passed(self.phase)
-        if self.phase == "body":
-            return self._fell_silent()
-        return ChatTimeoutError(
-            f"no connection within {self.limits.connect:g} s",
-            phase="connect",
-            retryable=True,
-            remedy="Check the host, the network and the proxy settings",
-        )
-
-    def _fell_silent(self) -> ChatTimeoutError:
-        return ChatTimeoutError(
-            f"the server fell silent for {self.idle:g} s in the middle of its reply",
-            phase="idle",
-            remedy="Allow longer silences with timeout=",
-        )
 
     # -- what became of it --------------------------------------------------------------------------------
 

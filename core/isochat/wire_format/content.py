@@ -7,10 +7,12 @@ Text in ``content`` comes as one string or, from Claude and gpt-oss endpoints, a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
-from isochat.errors import BadResponseError
+from isochat.errors import BadResponseError, ResponseTooLargeError
 from isochat.results import ImagePart, OtherPart, Part, ReasoningPart, RefusalPart, TextPart
 from isochat.wire_format.json_text import type_name
 
@@ -128,9 +130,36 @@ def arguments_text(arguments: Any) -> str:
 
 
 def joined(parts: Iterable[Part], kind: type[TextPart] | type[ReasoningPart] | type[RefusalPart]) -> str | None:
-    """The text of all parts of one kind, or ``None`` where there is no such part with text of its own."""
+    """The text of all parts of one kind, or ``None`` where there is no such part with text of its own.
+
+    Raises:
+        ResponseTooLargeError: there is no room for it beside the parts, by :func:`room_for_joining`.
+    """
     texts = [p.text for p in parts if isinstance(p, kind) and not getattr(p, "encrypted", None)]
+    if len(texts) > 1:
+        _take_room(sum(map(len, texts)) * (1 if all(map(str.isascii, texts)) else 4))
     return "".join(texts) if texts else None
+
+
+@contextmanager
+def room_for_joining(size: int) -> Iterator[None]:
+    """Inside, the texts of an answer may take ``size`` bytes of memory once more, by being joined."""
+    token = _room.set([size])
+    try:
+        yield
+    finally:
+        _room.reset(token)
+
+
+def _take_room(size: int) -> None:
+    left = _room.get()
+    if left is not None:
+        left[0] -= size
+        if left[0] < 0:
+            raise ResponseTooLargeError("the texts of the answer, joined, would take too much memory")
+
+
+_room: ContextVar[list[int] | None] = ContextVar("isochat_room_for_joining", default=None)
 
 
 def _other(block: dict[str, Any]) -> OtherPart:

@@ -7,6 +7,7 @@ provider's own error nested in ``external_model_message`` or as JSON text inside
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -22,6 +23,8 @@ _PHRASES = frozenset(status.phrase for status in HTTPStatus)
 
 # What an error means is said by then; a megabyte of message would be searched for seconds.
 SEARCHED = 20_000
+# Letters of one text, and of one explanation in another shape, that are looked at.
+_READ = 100_000
 
 
 class ErrorFacts(NamedTuple):
@@ -49,7 +52,7 @@ def facts_of(data: Any, depth: int = 0) -> ErrorFacts:
     if isinstance(data, list) and len(data) == 1:  # Gemini's OpenAI-like API puts its error object into a list
         data = data[0]
     if isinstance(data, str):
-        return ErrorFacts(None, data.strip() or None)
+        return ErrorFacts(None, data[:_READ].strip() or None)
     if not isinstance(data, Mapping) or depth > 4:
         return ErrorFacts(None, None)
     inner = ErrorFacts(None, None)
@@ -72,13 +75,13 @@ def facts_of(data: Any, depth: int = 0) -> ErrorFacts:
     if code is None:
         code = data.get("finishReason") or kind
     if isinstance(nested, str):
-        title = nested.strip()
+        title = nested[:_READ].strip()
         if code is None and _CODE.fullmatch(title):  # OAuth's {"error": "invalid_client", "error_description": ...}
             code = title
         if message is None or (len(title) > len(message) and title not in _PHRASES and not _CODE.fullmatch(title)):
             message = title or None
     return ErrorFacts(
-        inner.code or (None if code is None else str(code)),
+        inner.code or (None if code is None else str(_clipped(code, [_READ]))),
         inner.message or message,
         inner.retry_after if inner.retry_after is not None else _seconds(data.get("retry_after")),
         _request_id(data) or inner.request_id,
@@ -91,14 +94,28 @@ def _message(data: Mapping[str, Any]) -> str | None:
     for name in ("message", "error_description", "detail"):
         said = data.get(name)
         if said is not None:
-            said = said if isinstance(said, str) else _found_wrong(said) if name == "detail" else ""
+            said = said[:_READ] if isinstance(said, str) else _found_wrong(said) if name == "detail" else ""
             if said.strip():
                 return said.strip()
     return None
 
 
+def _clipped(value: Any, left: list[int]) -> Any:
+    """``value`` up to as many letters and values as are ``left``: more explains nothing."""
+    left[0] -= 1
+    if isinstance(value, str):
+        value = value[: max(left[0], 0)]
+        left[0] -= len(value)
+    elif isinstance(value, list):
+        return [_clipped(item, left) for item in itertools.takewhile(lambda _: left[0] > 0, value)]
+    elif isinstance(value, Mapping):
+        return {name: _clipped(item, left) for name, item in value.items() if left[0] > 0}
+    return value
+
+
 def _found_wrong(detail: Any) -> str:
     """What FastAPI finds wrong with a request: a list of places and what is the matter there."""
+    detail = _clipped(detail, [_READ])
     if not isinstance(detail, list) or not all(map(_is_finding, detail)):
         return json.dumps(detail)
     told = []

@@ -10,84 +10,66 @@ from typing import Any
 import msgspec
 
 from isochat.errors import BadResponseError, InvalidInputError, ResponseTooLargeError, UnsafeInputError
+from isochat.wire_format.json_weight import LIGHT, ROOM, check_weight, weight_as_text
 
 _BOM = b"\xef\xbb\xbf"
 _SNIPPET = 200
 _MAX_DEPTH = 64
 _MAX_BITS = 1024
-# No text up to the first size can take more than the second.
-_LIGHT = 1024 * 1024
-_HEAVY = 48 * 1024 * 1024
-_TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
-# What makes CPython keep each letter of a text in four bytes, and in two.
-_IN_FOUR = re.compile(rb"[\xf0-\xf4]|\\u[dD][89abAB]")
-_IN_TWO = re.compile(rb"[\xc4-\xef]|\\u")
+_MAX_DIGITS = 4300  # Python's own limit; it copies the digits before it counts them
+_WORD = re.compile(rb"\S")
+# A string, or a whole number that is too long.
+_STRING_OR_LONG = re.compile(
+    rb'"(?:[^"\\]++|\\.)*+"?|(?<![0-9.])[0-9]{%d}[0-9]*+(?![.eE])' % (_MAX_DIGITS + 1), re.DOTALL
+)
+_QUOTE = ord('"')
 
 _REFUSED = object()
 _decode = msgspec.json.Decoder().decode
 
 
-def decode(body: bytes, content_type: str | None = None) -> Any:
+def decode(body: bytes, content_type: str | None = None, room: int = ROOM) -> Any:
     """The value that ``body`` spells, read as UTF-8 whatever the charset of ``content_type`` claims.
+
+    Args:
+        room: Bytes of memory that reading may take, those of ``body`` included.
 
     Raises:
         BadResponseError: it is not JSON; the message shows the beginning and names the content type.
-        ResponseTooLargeError: it is nested deeper than anything that a model answers, or has far more values.
+        ResponseTooLargeError: it is nested deeper than anything that a model answers, or would take more memory.
     """
-    check_weight(body)
+    check_weight(body, room)
+    text = memoryview(body)[len(_BOM) :] if body.startswith(_BOM) else body
     try:
-        value = _decode(body)
+        value = _decode(text)
     except RecursionError:
         raise _too_deep() from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         value = _REFUSED
     if value is _REFUSED:  # not above: that error would be the context of the next
-        value = _read_again(body.removeprefix(_BOM), content_type)
+        value = _read_again(body, text, content_type, room)
     # Few bodies have so many brackets at all; where to stop must not depend on how deep the caller's stack is.
     if body.count(b"[") + body.count(b"{") > _MAX_DEPTH and _is_deeper(value, _MAX_DEPTH):
         raise _too_deep()
     return value
 
 
-def check_weight(body: bytes) -> None:
-    """Refuse a JSON text whose values would take far more memory than its letters: up to thirty times as much.
+def _read_again(body: bytes, text: bytes | memoryview, content_type: str | None, room: int) -> Any:
+    """Read what msgspec refuses: an escaped lone surrogate, which providers do send. json also takes NaN and 1e400.
 
-    Estimated from its punctuation, with CPython's own sizes on 64 bits: an object of one member, a list, a string, a
-    reference. One emoji makes a text four times as large as its letters.
-
-    Raises:
-        ResponseTooLargeError: they would take more than 48 MB.
+    It reads all of it as one text first, and an error of its holds one more copy.
     """
-    if len(body) < _LIGHT:
-        return
-    weight = 184 * body.count(b"{") + 64 * body.count(b"[") + 25 * body.count(b'"') + 8 * body.count(b",")
-    if weight <= _HEAVY and not (body.isascii() and b"\\u" not in body):
-        weight += _weight_of_wide_texts(body)
-    if weight > _HEAVY:
-        raise ResponseTooLargeError(f"the values of the reply's JSON would take more than {_HEAVY} bytes of memory")
-
-
-def _weight_of_wide_texts(body: bytes) -> int:
-    weight = 0
-    for text in _TEXT.finditer(body):
-        start, end = text.span()
-        if _IN_FOUR.search(body, start, end):
-            weight += 4 * (end - start)
-        elif _IN_TWO.search(body, start, end):
-            weight += 2 * (end - start)
-    return weight
-
-
-def _read_again(body: bytes, content_type: str | None) -> Any:
-    """Read what msgspec refuses: a byte order mark, and an escaped lone surrogate, which providers do send. json also
-    takes NaN and 1e400.
-    """
+    if len(body) >= LIGHT:
+        if any(body[found.start()] != _QUOTE for found in _STRING_OR_LONG.finditer(body)):
+            raise BadResponseError(f"the reply is not JSON: it holds a number of more than {_MAX_DIGITS} digits")
+        check_weight(body, room - weight_as_text(body) + len(body))
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
+        return json.loads(str(text, "utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:
-        raise BadResponseError(_not_json(body, content_type, error)) from None
+        told = _not_json(body.removeprefix(_BOM), content_type, error)
+    raise BadResponseError(told)
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
@@ -122,13 +104,25 @@ def _refuse_constant(name: str) -> Any:
 
 def _not_json(body: bytes, content_type: str | None, error: ValueError) -> str:
     kind = f" ({content_type})" if content_type else ""
-    if not body.strip():
+    first = _WORD.search(body)
+    if first is None:
         return f"the reply has status 200 and an empty body{kind}"
-    if body.lstrip()[:1] == b"<":
+    if first[0] == b"<":
         return f"the reply is a web page, not JSON{kind}; a login page stands in for a missing or wrong host"
     if isinstance(error, UnicodeDecodeError):
         return f"the reply is not UTF-8{kind}: {error.reason} at byte {error.start}"
     return f"the reply is not JSON{kind}: {error}; it begins {body[:_SNIPPET].decode('utf-8', 'replace')!r}"
+
+
+def no_answer(beginning: bytes, size: int, content_type: str | None) -> BadResponseError:
+    """The error for a long body, of that ``size`` in bytes, that is no answer, JSON or not."""
+    why = ValueError(f"{size} bytes without an answer")
+    return BadResponseError(_not_json(beginning, content_type, why))
+
+
+def not_quoted(size: int) -> BadResponseError:
+    """The error for a body, of that ``size`` in bytes, that is no answer, says the token and is too long to clean."""
+    return BadResponseError(f"the reply is no answer; its {size} bytes repeat the token and are not quoted")
 
 
 def check_sendable(value: Any, path: str, depth: int = 0) -> None:

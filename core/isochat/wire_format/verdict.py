@@ -62,4 +62,4 @@ def _says_a_word(choice: Mapping[str, Any]) -> bool:
 def _says_something(value: Any) -> bool:
     if isinstance(value, Mapping):
         return any(_says_something(item) for item in value.values())
-    return bool(value.strip() if isinstance(value, str) else value)
+    return bool(value) and not (isinstance(value, str) and value.isspace())

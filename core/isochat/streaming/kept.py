@@ -1,0 +1,91 @@
+"""How much memory does what is kept of a stream take, and may it be more?
+
+A stream is read event by event; what stays is the answer so far: texts, tool calls, whatever stands beside them. How
+much that is shows when it is measured. How much it can have grown since then is known from the bytes that have come:
+so it is measured seldom, and never found too large too late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import chain
+from sys import getsizeof
+from typing import Any
+
+from isochat.errors import ResponseTooLargeError
+from isochat.streaming.pieces import Pieces
+
+MOST = 40 * 1024 * 1024
+"""Bytes of memory. Pieces are joined at the end, and a text in which the token is blanked is there once more."""
+
+# Until it is measured again, it may be more than that by so much.
+_BEYOND = 16 * 1024 * 1024
+# Bytes that one byte of an event can leave behind, as they are counted here: "{}," is an object.
+_GROWTH = 96
+# The parts of a result that are made from one object.
+_PART = 160
+
+
+class Kept:
+    """What is kept of one stream, measured now and then."""
+
+    __slots__ = ("_next", "_since", "size")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._since = 0
+        self._next = (MOST + _BEYOND) // _GROWTH
+
+    def is_due(self, event: int) -> bool:
+        """Whether it is to be measured after an event of this size, in bytes."""
+        self._since += event
+        return self._since > self._next
+
+    def measure(self, *kept: Any) -> None:
+        """Raises ResponseTooLargeError if it takes too much."""
+        self.size = size_of(kept)
+        self._since = 0
+        self._next = (MOST + _BEYOND - self.size) // _GROWTH
+        if self.size > MOST:
+            raise ResponseTooLargeError(f"what the stream has said takes more than {MOST} bytes of memory")
+
+
+def size_of(value: Any) -> int:
+    """Bytes of memory that ``value`` takes with all that is in it, and that a result made from it would."""
+    size = 0
+    waiting: list[Any] = [value]
+    names: set[str] = set()
+    while waiting:
+        one = waiting.pop()
+        size += getsizeof(one)
+        inside: Iterable[Any]
+        if isinstance(one, dict):
+            size += _PART
+            for name in one:  # mostly the same few
+                if name not in names:
+                    size += getsizeof(name)
+                    if len(names) < 1000:
+                        names.add(name)
+            inside = one.values()
+        elif isinstance(one, list | tuple | set | Pieces):
+            inside = one
+        else:
+            inside = _attributes(one)
+        letters, plain = 0, True
+        for item in inside:
+            if isinstance(item, str):
+                size += getsizeof(item) + 8
+                letters += len(item)
+                plain = plain and item.isascii()
+            elif isinstance(item, int | float):
+                size += 32
+            elif item is not None:
+                waiting.append(item)
+        if not plain:  # one wide letter is enough to make all of them wide, once they are joined
+            size += 3 * letters
+    return size
+
+
+def _attributes(value: Any) -> Iterable[Any]:
+    slots = [getattr(value, name, None) for name in getattr(type(value), "__slots__", ())]
+    return chain(slots, getattr(value, "__dict__", {}).values())
