@@ -175,7 +175,9 @@ def _call(
                 if seen.law.state != "broken":
                     seen.law = hold_against_plain(client, messages, params, row.result, streaming)
     except BackendNotInstalledError as error:
-        row.state, row.reason = "not installed", error.remedy or error.message
+        # Without a backend it is the login that lacks a package, for all of them.
+        row.state, row.reason = "not installed" if error.backend else "failed", error.remedy or error.message
+        row.error = None if error.backend else error
     except UnsupportedParameterError as error:
         row.state, row.reason, row.error = "not applicable", error.message, error
     except ChatError as error:

@@ -15,6 +15,7 @@ from rich.progress import Progress
 
 from isochat import plugins
 from isochat.cli import exits
+from isochat.cli.options import missing_extra
 from isochat.hookspecs import hookimpl
 from isochat_conformance.case import Case, load_cases
 from isochat_conformance.conformance_report import (
@@ -110,7 +111,7 @@ def _refusing_what_is_missing() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise click.ClickException(str(error)) from error
+        raise missing_extra(error) from error
 
 
 @contextmanager

@@ -210,8 +210,23 @@ def test_an_answer_gives_no_orders_to_the_terminal():
     assert printable("a\x1b]0;title\x07b\nc\td\x9be") == "a ]0;title b\nc\td e"
 
 
-def test_without_the_workspaces_extra_local_names_the_install_line():
-    code = "import sys; sys.modules['aiohttp'] = None; sys.argv[1:] = ['chat', '--local', '--model', 'scripted', 'x']"
+@pytest.mark.parametrize(
+    ("missing", "arguments", "remedy"),
+    [
+        ("aiohttp", ["chat", "--local", "--model", "scripted", "x"], "pip install 'isochat[local]'"),
+        ("aiohttp", ["conformance", "rest"], "pip install 'isochat[local]'"),
+        (
+            "databricks",
+            ["compare", "--endpoint", "e", "--profile", "p", "x"],
+            "Set DATABRICKS_HOST and DATABRICKS_TOKEN",
+        ),
+        ("databricks", ["chat", "--endpoint", "e", "--profile", "p", "x"], "pip install 'isochat[databricks-sdk]'"),
+    ],
+)
+def test_without_an_extra_one_line_says_what_to_do(missing, arguments, remedy, tmp_path, monkeypatch):
+    (tmp_path / "cfg").write_text("[p]\nhost = https://h.invalid\nauth_type = oauth-m2m\n")
+    monkeypatch.setenv("DATABRICKS_CONFIG_FILE", str(tmp_path / "cfg"))
+    code = f"import sys; sys.modules[{missing!r}] = None; sys.argv[1:] = {arguments!r}"
 
     ran = subprocess.run(
         [sys.executable, "-c", f"{code}; from isochat.cli import main; main()"],
@@ -221,8 +236,9 @@ def test_without_the_workspaces_extra_local_names_the_install_line():
     )
 
     assert ran.returncode == 2
-    assert "pip install 'isochat[local]'" in ran.stderr
-    assert ran.stderr.count("\n") == 1
+    assert remedy in ran.stderr
+    assert ran.stderr.count("pip install") == 1
+    assert (ran.stdout, ran.stderr.count("\n")) == ("", 1)
 
 
 @pytest.fixture

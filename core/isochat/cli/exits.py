@@ -60,6 +60,8 @@ def _one_line(text: str) -> str:
 
 def in_words_of_the_shell(text: str) -> str:
     """Remedies name arguments of the library; here these are options, or variables where there is no option."""
+    # A token is no option: it would stand in the shell's history.
+    text = text.replace("Pass host= and token=, set DATABRICKS_HOST", "Set DATABRICKS_HOST")
     text = re.sub(r"(?<![\w-])(endpoint|host|profile|target|backend|fallback)=(?![\w'\"])", r"--\1", text)
     for ours, theirs in _WORDS.items():
         text = text.replace(ours, theirs)

@@ -150,6 +150,13 @@ def opened(
         yield Where(client, local=workspace)
 
 
+def missing_extra(error: ImportError) -> ConfigurationError:
+    """The error for a workspace on this machine that does not load; its own words may say what to install."""
+    install = "pip install 'isochat[local]'"
+    said = str(error).removesuffix(f": {install}")
+    return ConfigurationError(f"the local workspace does not load: {said}", remedy=install)
+
+
 @leaving_at_once()
 def _local_workspace(model: str) -> Any:
     for _, plugin in command_plugins():
@@ -159,9 +166,7 @@ def _local_workspace(model: str) -> Any:
             except ValueError as error:
                 raise ConfigurationError(str(error), remedy="Name another model with --model") from None
             except ImportError as error:
-                raise ConfigurationError(
-                    f"the local workspace does not load: {error}", remedy="pip install 'isochat[local]'"
-                ) from None
+                raise missing_extra(error) from None
             if workspace is not None:
                 return workspace
     raise ConfigurationError("no local workspace is installed", remedy="pip install 'isochat[local]'")
