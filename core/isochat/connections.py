@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from isochat import plugins
 from isochat.backend import Backend, Setup
 from isochat.call import Call
-from isochat.config.credentials import Credentials, UnifiedConfig, find_credentials
+from isochat.config.credential_sources import find_credentials
+from isochat.config.credentials import Credentials, UnifiedConfig
 from isochat.config.settings import Settings
 from isochat.errors import ChatError, ConfigurationError
 from isochat.foreign_code import blamed, check_backend, is_its_own

@@ -20,7 +20,8 @@ from isochat.backend import Backend
 from isochat.call import Call
 from isochat.carrier import Carrier, check_names, checked_route
 from isochat.config import targets
-from isochat.config.credentials import Credentials, check_credentials
+from isochat.config.credential_sources import check_credentials
+from isochat.config.credentials import Credentials
 from isochat.config.settings import ARGUMENT, DEFAULT, ENVIRONMENT, FILE, Settings, names_login, of_target
 from isochat.errors import (
     AuthenticationError,

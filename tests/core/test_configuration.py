@@ -287,7 +287,8 @@ A, B = "https://a.example", "https://b.example"
 
 def where_to(arguments: dict[str, str], environment: dict[str, str], file: dict[str, str], write: Any) -> str:
     """The host that gets the token, or the word "refused"."""
-    from isochat.config.credentials import StaticToken, find_credentials
+    from isochat.config.credential_sources import find_credentials
+    from isochat.config.credentials import StaticToken
 
     lines = [f"{name} = {json.dumps(value)}" for name, value in file.items()]
     path = write("\n".join(["[targets.dev]", *lines]))

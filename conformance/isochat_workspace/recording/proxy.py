@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from isochat.config.credentials import find_credentials
+from isochat.config.credential_sources import find_credentials
 from isochat.config.settings import resolve
 from isochat.errors import ChatError
 from isochat.redaction import Redactor, hidden

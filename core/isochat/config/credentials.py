@@ -1,27 +1,21 @@
-"""Who may talk to which workspace, and with which headers?
+"""With which headers does a client authenticate, and how are they renewed?
 
 One owner of credentials for every backend. ``host`` and ``token`` need nothing but themselves; a profile, OAuth,
 Azure and a notebook go through the Databricks SDK's unified ``Config``, whose logins have no clock of their own
-and therefore run under the call's deadline.
-
-A token goes only to the host of its own source: one from the environment goes to a host that somebody named in
-code or in a file only if the environment names the same host.
+and therefore run under the call's deadline. Which of them a client gets is said in
+:mod:`isochat.config.credential_sources`.
 """
 
 from __future__ import annotations
 
 import base64
-import configparser
 import os
-import shutil
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from isochat.config.settings import ARGUMENT, DEFAULT, ENVIRONMENT, FILE, Settings, Source
 from isochat.errors import (
     AuthenticationError,
     BackendNotInstalledError,
@@ -30,12 +24,15 @@ from isochat.errors import (
     ConfigurationError,
 )
 from isochat.foreign_errors import cleaned_chain
-from isochat.redaction import Environment, Redactor, Secret, hidden, hidden_login, hidden_values, names_a_secret
-from isochat.text_safety import check_host, check_token
+from isochat.redaction import Environment, Redactor, Secret, hidden_values, names_a_secret
+from isochat.text_safety import check_host
 from isochat.transport.deadline import Deadline
 from isochat.transport.key_log import named_as_culprit
 
 T = TypeVar("T")
+
+# What the SDK's unified authentication starts from, beside DATABRICKS_*: Azure, Google and the CI systems' tokens.
+LOGIN_VARIABLES = ("DATABRICKS_", "ARM_", "GOOGLE_", "ACTIONS_ID_TOKEN_", "AZURE_")
 
 
 class Credentials(ABC):
@@ -252,7 +249,7 @@ class UnifiedConfig(Credentials):
     def _login_secrets(self) -> Iterator[str]:
         """What the SDK logs in with: of its Config; before there is one, of the environment."""
         variables = Environment(os.environ)
-        found = {name: variables.secret(name) for name in variables if name.startswith(_LOGIN_VARIABLES)}
+        found = {name: variables.secret(name) for name in variables if name.startswith(LOGIN_VARIABLES)}
         if self._config is not None:
             found |= {attribute.name: getattr(self._config, attribute.name) for attribute in self._config.attributes()}
         known = {name: value for name, value in found.items() if isinstance(value, str) and names_a_secret(name)}
@@ -273,135 +270,3 @@ def _without_environment(config: Any) -> Any:
             pass
 
     return ConfigOfItsArguments
-
-
-def check_credentials(settings: Settings) -> None:
-    """Raises as :func:`find_credentials` does, without importing the Databricks SDK for it."""
-    find_credentials(settings, unified=lambda *_, **__: None)
-
-
-def find_credentials(
-    settings: Settings, environ: Mapping[str, str] | None = None, *, unified: Callable[..., Any] = UnifiedConfig
-) -> Credentials:
-    """The owner of a client's credentials; opens no socket.
-
-    Args:
-        unified: Makes that of the SDK's unified authentication.
-
-    Raises:
-        ConfigurationError: none are given, or the token belongs to another host.
-        UnsafeInputError: host or token cannot stand on the wire.
-    """
-    variables = Environment(os.environ if environ is None else environ)
-    del environ
-    insecure = settings["allow_insecure"]
-    host: str | None = check_host(settings["host"], insecure) if settings.given("host") else None
-    token, source = settings["token"], settings.sources["token"]
-    if settings.given("profile"):
-        # Whichever stands nearer to the call: an argument counts more than the file's profile.
-        nearer = _NEARNESS.index(source.kind) - _NEARNESS.index(settings.sources["profile"].kind)
-        if nearer == 0:
-            raise ConfigurationError("profile and token are both given", remedy="Keep one of them")
-        if nearer > 0:
-            return _from_profile(settings["profile"], host, settings, variables, unified)
-    if token is None and (found := variables.secret("DATABRICKS_TOKEN")):
-        token, source = found, Source(ENVIRONMENT, "DATABRICKS_TOKEN")
-    own = _host_of_source(source, settings, variables, insecure)
-    if token is None:
-        environment = host in (None, own)
-        if not _could_log_in(variables, environment):
-            raise ConfigurationError(
-                f"there are no credentials for {host}" if host else "there are no host and no credentials",
-                remedy="Pass host= and token=, set DATABRICKS_HOST and DATABRICKS_TOKEN, or name a profile=",
-            )
-        likely = own if environment else None
-        return unified(None, host, insecure, environment=environment, likely_host=likely)  # type: ignore[no-any-return]
-    token = check_token(token)
-    if host is None:
-        if own is None:
-            raise ConfigurationError(
-                f"there is a token ({source.name}) and no host", remedy="Pass host=, or set DATABRICKS_HOST"
-            )
-        host = own
-    elif source.kind != ARGUMENT and host != own:
-        raise ConfigurationError(
-            f"the token of {source.name} is not for {host} ({settings.sources['host'].name}): beside it stands "
-            + (own or "no host"),
-            remedy="Pass the token together with the host, or name the same host where the token stands",
-        )
-    return StaticToken(host, token, settings["auth_scheme"])
-
-
-# What the SDK's unified authentication starts from, beside DATABRICKS_*: Azure, Google and the CI systems' tokens.
-_LOGIN_VARIABLES = ("DATABRICKS_", "ARM_", "GOOGLE_", "ACTIONS_ID_TOKEN_", "AZURE_")
-_LOGIN_PROGRAMS = ("databricks", "az", "gcloud")
-
-
-def _could_log_in(variables: Environment, environment: bool) -> bool:
-    """Whether there is anything that the SDK could log in with; if not, asking it only asks the network in vain."""
-    if environment:
-        hints = [name for name in variables if name.startswith(_LOGIN_VARIABLES) and variables.secret(name)]
-        if set(hints) - {"DATABRICKS_HOST", "DATABRICKS_CONFIG_FILE"}:
-            return True
-        if Path(variables.get("DATABRICKS_CONFIG_FILE") or Path.home() / ".databrickscfg").expanduser().is_file():
-            return True
-    return any(shutil.which(program) for program in _LOGIN_PROGRAMS)
-
-
-_NEARNESS = (ARGUMENT, ENVIRONMENT, FILE, DEFAULT)
-
-
-def _host_of_source(source: Source, settings: Settings, variables: Environment, insecure: bool) -> str | None:
-    """The host that stands beside a token of ``source``; for an argument and for none, the environment's."""
-    if source.kind == FILE:
-        text = settings.in_file.get("host")
-    else:
-        names = ("ISOCHAT_HOST", "DATABRICKS_HOST")
-        if source.name == "DATABRICKS_TOKEN":
-            names = names[::-1]
-        text = hidden_login(variables.get(names[0]) or variables.get(names[1]))
-    return check_host(text, insecure) if text else None
-
-
-def _from_profile(
-    profile: str, host: str | None, settings: Settings, variables: Environment, unified: Callable[..., Any]
-) -> Credentials:
-    insecure = settings["allow_insecure"]
-    section = _read_profile(profile, variables)
-    if section is None or not section.host or not section.token:
-        file = variables.get("DATABRICKS_CONFIG_FILE")
-        return unified(profile, host, insecure, environment=False, config_file=file)  # type: ignore[no-any-return]
-    own = check_host(section.host, insecure)
-    if host is not None and host != own:
-        raise ConfigurationError(
-            f"host is {host}, but the profile {profile!r} is for {own}", remedy="Leave host out, or change the profile"
-        )
-    return StaticToken(own, check_token(section.token), settings["auth_scheme"])
-
-
-class _Profile(NamedTuple):
-    host: str | None
-    token: str | None
-
-
-def _read_profile(name: str, variables: Environment) -> _Profile | None:
-    """Host and token of a profile with a personal access token, which needs no SDK; ``None`` for other kinds."""
-    path = Path(variables.get("DATABRICKS_CONFIG_FILE") or Path.home() / ".databrickscfg").expanduser()
-    # Without a default section: one profile's token must not be read into another, which may be for another host.
-    parser = configparser.ConfigParser(interpolation=None, default_section="")
-    try:
-        parser.read(path, encoding="utf-8")
-    except (OSError, ValueError, configparser.Error) as error:
-        # Not the error's own text: a parsing error quotes the line, and the line may hold the token.
-        raise ConfigurationError(f"{path} cannot be read ({type(error).__name__})", remedy="Correct the file") from None
-    if not parser.has_section(name):
-        if not path.exists():
-            raise ConfigurationError(
-                f"there is no file {path} with the profile {name!r}", remedy="Run: databricks configure"
-            )
-        known = ", ".join(parser.sections()) or "no profiles"
-        raise ConfigurationError(f"there is no profile {name!r} in {path}", remedy=f"It has: {known}")
-    values = parser[name]
-    if values.get("auth_type", "pat") != "pat":
-        return None
-    return _Profile(hidden_login(values.get("host")), hidden(values.get("token")))

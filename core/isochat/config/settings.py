@@ -2,7 +2,7 @@
 
 ``SETTINGS`` is the table: one row an argument of :class:`isochat.Client`. For each, the first of these that has a
 value wins: the argument, ``ISOCHAT_<ARGUMENT>``, the target in the file, the default. Host and token have two
-more sources, Databricks' environment and profiles; see :mod:`isochat.config.credentials`.
+more sources, Databricks' environment and profiles; see :mod:`isochat.config.credential_sources`.
 """
 
 from __future__ import annotations
