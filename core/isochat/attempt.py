@@ -24,6 +24,7 @@ from isochat.foreign_code import (
     said,
     translated,
 )
+from isochat.foreign_errors import cleaned_chain
 from isochat.once import NOTHING, Once
 from isochat.request import Request
 from isochat.results import ChatResult, Meta
@@ -122,12 +123,13 @@ def _opened(backend: Backend, wire: Exchange, reply: StreamReply | Reply | None,
         return Opened(wire.status or 0, lower_headers(wire.headers), wire.incoming, wire.client_call)
     from isochat.streaming.sources import AsyncPieces, Pieces
 
-    translate = functools.partial(_unsent, backend)
+    translate = functools.partial(_unsent, backend, wire)
+    in_time = functools.partial(wire.deadline.left, "body")
     if not isinstance(reply, StreamReply) or wire.failure is not None or wire.body is not None:
         whole = _replied(backend, wire, None if isinstance(reply, StreamReply) else reply, raised)
         if isinstance(whole, Reply):  # a success, and no stream
             headers = lower_headers(whole.headers)
-            return Opened(whole.status, headers, Pieces([whole.body], True, translate), whole.client_call)
+            return Opened(whole.status, headers, Pieces([whole.body], True, translate, in_time), whole.client_call)
         raise PluginError(
             f"backend {backend.name!r} asked for a stream and opened none",
             remedy="Report this to the backend's author: stream() goes over the wire, or returns a StreamReply",
@@ -137,9 +139,9 @@ def _opened(backend: Backend, wire: Exchange, reply: StreamReply | Reply | None,
     if reply.status >= 400:
         raise status_error(reply.status, lower_headers(reply.headers), b"")
     if isinstance(reply.pieces, AsyncIterable):
-        source: Any = AsyncPieces(reply.pieces, reply.delimited, translate)
+        source: Any = AsyncPieces(reply.pieces, reply.delimited, translate, in_time)
     else:
-        source = Pieces(reply.pieces, reply.delimited, translate)
+        source = Pieces(reply.pieces, reply.delimited, translate, in_time)
     return Opened(reply.status, lower_headers(reply.headers), source, reply.client_call)
 
 
@@ -151,7 +153,7 @@ def _replied(backend: Backend, wire: Exchange, reply: Any, raised: Exception | N
         raise wire.failure from raised
     if wire.body is None:
         if raised is not None:
-            raise _unsent(backend, raised) from (None if isinstance(raised, ChatError) else raised)
+            raise _unsent(backend, wire, raised) from (None if isinstance(raised, ChatError) else raised)
         handed = check_reply(backend, reply)
         if isinstance(handed, Reply) and handed.status >= 400:
             # A backend with a transport of its own: what it hands over is all there is.
@@ -255,7 +257,13 @@ def _unread(backend: Backend, wire: Exchange, raised: Exception) -> Reply:
     )
 
 
-def _unsent(backend: Backend, error: BaseException) -> ChatError:
+def _unsent(backend: Backend, wire: Exchange, error: BaseException) -> ChatError:
+    # A client quotes what it sends, too: its headers, say.
+    cleaned_chain(error, wire.redactor.clean)
+    return cleaned(_untold(backend, error), wire.redactor.clean)
+
+
+def _untold(backend: Backend, error: BaseException) -> ChatError:
     if isinstance(error, ChatError):
         return error
     if not isinstance(error, Exception) and not is_its_own(backend, error):

@@ -32,11 +32,17 @@ class Secret(str):
         # Whoever shows long texts cuts them first (rich does), and a part is as secret as the whole.
         return Secret(str.__getitem__(self, key))
 
+    def __copy__(self) -> Secret:
+        return self
+
     def __deepcopy__(self, memo: Any) -> Secret:
         return self
 
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return Secret, (BLANK,)
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return self.__reduce__()
 
 
 def hidden(value: Any) -> Any:

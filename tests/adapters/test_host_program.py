@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import http.client
 import importlib
 import json
+import locale
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -57,6 +62,12 @@ def state() -> State:
             seen[f"logger {name}"] = (logger.level, logger.disabled, logger.propagate, len(logger.handlers))
     seen["root logger"] = (logging.root.level, len(logging.root.handlers))
     seen["default timeout"] = importlib.import_module("socket").getdefaulttimeout()
+    seen["hooks"] = (sys.excepthook, sys.unraisablehook, sys.displayhook, threading.excepthook, sys.getswitchinterval())
+    seen["signals"] = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    seen["warning filters"] = list(warnings.filters)
+    seen["places"] = (os.getcwd(), list(sys.path), list(sys.meta_path), locale.setlocale(locale.LC_ALL))
+    seen["limits"] = (sys.getrecursionlimit(), sys.get_int_max_str_digits(), gc.get_threshold(), gc.isenabled())
+    seen["verbosity"] = http.client.HTTPConnection.debuglevel
     return seen
 
 

@@ -7,6 +7,8 @@ import copy
 import json
 import logging
 import pickle
+import pprint
+import reprlib
 import socket
 import traceback
 from typing import Any
@@ -119,6 +121,18 @@ def test_the_log_has_neither_token_nor_prompt(
 
     assert [line.partition(":")[0] for line in lines if line.startswith("attempt")] == [f"attempt 1 by {backend}"]
     assert not [line for line in lines if workspace.token in line or "private" in line]
+
+
+def test_a_secret_shows_in_no_copy() -> None:
+    secret = Secret(TOKEN)
+    shown = [
+        repr(secret), f"{secret!r}", repr(secret[2:]), repr({"a": [secret]}), reprlib.repr([secret]),
+        pprint.pformat([secret]), repr(copy.copy(secret)), repr(copy.deepcopy([secret])), repr(secret.__reduce__()),
+        *(repr(pickle.dumps(secret, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)),
+    ]  # fmt: skip
+
+    assert [text for text in shown if TOKEN[2:] in text] == []
+    assert copy.copy(secret) == copy.deepcopy(secret) == TOKEN
 
 
 def test_no_log_by_default() -> None:

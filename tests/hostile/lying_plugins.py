@@ -130,5 +130,8 @@ LYING = {
     "errs-chain": Hostile(
         own_error("__cause__ = __context__ = property(lambda s: 1 / 0)", "Exception"), "failed before anything was sent"
     ),
+    "errs-quotes-the-token": Hostile(
+        method("raise ValueError('not taken: ' + wire.credentials['Authorization'])"), "not taken: Bearer [token]"
+    ),
     "errs-own": Hostile(own_error("pass", "isochat.TransportError"), "x", "Own"),
 }

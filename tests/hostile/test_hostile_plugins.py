@@ -7,6 +7,7 @@ process.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 import subprocess
@@ -210,3 +211,20 @@ def test_a_backend_that_hangs_does_not_hold_up_the_end_of_the_interpreter(folder
     )
     done = run(folder, "-c", code, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "over\n", "")
+
+
+def test_a_stream_that_never_ends_ends_with_the_deadline() -> None:
+    class Endless(isochat.Backend):
+        name = "endless"
+        capabilities = isochat.Capabilities(api="chat-completions", streaming=True, own_transport=True)
+
+        def complete(self, request: Any, wire: Any) -> Any:
+            return {}
+
+        def stream(self, request: Any, wire: Any) -> isochat.StreamReply:
+            return isochat.StreamReply(status=200, headers=[], pieces=itertools.repeat({}))
+
+    with isochat.Client(Endless, endpoint="e", host="http://127.0.0.1:9", token="t", deadline=0.2) as client:
+        stream = client.chat("Hi", stream=True)
+        with pytest.raises(isochat.ChatTimeoutError, match="deadline"):
+            stream.result()

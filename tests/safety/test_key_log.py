@@ -60,6 +60,17 @@ def test_set_while_the_program_runs(
         chat(client)
 
 
+def test_without_trust_in_the_environment_it_is_not_opened(
+    backend: str, chat: Any, make_client: Any, nobody: Any, monkeypatch: Any
+) -> None:
+    import certifi
+
+    monkeypatch.setenv("SSLKEYLOGFILE", "/nowhere/keys")
+    host = nobody.url.replace("http:", "https:")
+    with pytest.raises(isochat.ConnectError):
+        chat(make_client(backend, nobody, host=host, trust_env=False, ca_bundle=certifi.where()))
+
+
 def test_the_command_line_names_it_too(tmp_path: Path) -> None:
     environment = {**os.environ, "SSLKEYLOGFILE": str(tmp_path / "nowhere" / "keys")}
     command = [sys.executable, "-m", "isochat", "compare", "--local", "--model", "scripted", "Hi"]

@@ -105,9 +105,20 @@ class ReadInThreads(_InThreads):
 
 
 class Pieces:
-    """A source of what a backend with a transport of its own hands out; its exceptions are translated."""
+    """A source of what a backend with a transport of its own hands out; its exceptions are translated.
 
-    def __init__(self, pieces: Iterable[Piece], delimited: bool, translate: Translate) -> None:
+    Args:
+        in_time: Raises ChatTimeoutError once the call's deadline has passed; asked before each piece.
+    """
+
+    def __init__(
+        self,
+        pieces: Iterable[Piece],
+        delimited: bool,
+        translate: Translate,
+        in_time: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._in_time = in_time
         self._pieces = pieces
         self._iterator: Iterator[Piece] | None = None
         self._translate = translate
@@ -118,6 +129,7 @@ class Pieces:
             if self._iterator is None:
                 self._iterator = iter(self._pieces)
             for piece in self._iterator:
+                self._in_time()
                 if _is_piece(piece):
                     return piece
         except ChatError:
@@ -144,7 +156,14 @@ class PiecesInThreads(_InThreads):
 class AsyncPieces:
     """The same of an asynchronous one. The loop closes an asynchronous generator that nobody holds any more."""
 
-    def __init__(self, pieces: AsyncIterable[Piece], delimited: bool, translate: Translate) -> None:
+    def __init__(
+        self,
+        pieces: AsyncIterable[Piece],
+        delimited: bool,
+        translate: Translate,
+        in_time: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._in_time = in_time
         self._pieces: AsyncIterable[Piece] | None = pieces
         self._iterator: AsyncIterator[Piece] | None = None
         self._translate = translate
@@ -156,6 +175,7 @@ class AsyncPieces:
                 self._iterator = aiter(self._pieces)
             if self._iterator is not None:
                 async for piece in self._iterator:
+                    self._in_time()
                     if _is_piece(piece):
                         return piece
         except ChatError:

@@ -40,9 +40,13 @@ def _trusting(ca_bundle: str | None, trust_env: bool) -> ssl.SSLContext:
         context.load_verify_locations(file if os.path.isfile(file) else None, folder if os.path.isdir(folder) else None)
         return context
     try:
-        if os.path.isdir(path):
-            return ssl.create_default_context(capath=path)
-        return ssl.create_default_context(cafile=path)
+        where = (None, path) if os.path.isdir(path) else (path, None)
+        if trust_env:
+            return ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=where[0], capath=where[1])
+        # The default context opens the file of SSLKEYLOGFILE.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(*where)
+        return context
     except (OSError, ssl.SSLError) as error:
         if key_log_error(error):
             raise
