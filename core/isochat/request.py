@@ -228,6 +228,10 @@ def _without_field(name: str, items: Sequence[Any], field: str, notes: Notes) ->
 
 
 def _nearest(name: str) -> str:
+    from isochat.config.settings import BY_NAME as SETTINGS
+
+    if name in SETTINGS:
+        return f"It belongs to the client: isochat.Client({name}=...)"
     known = [*BY_NAME, *ALIASES, *CALL_OPTIONS]
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"Did you mean {close[0]!r}? " if close else ""

@@ -95,7 +95,7 @@ def test_backends_lists_the_registry(isochat_cli):
 
 def test_config_show_names_the_source_and_masks_the_token(isochat_cli, monkeypatch, tmp_path):
     (tmp_path / "isochat.toml").write_text(
-        '[targets.dev]\nendpoint = "e"\nhost = "https://h.example"\ntoken = "dapi-x"\n'
+        '[targets.dev]\nendpoint = "e"\nhost = "https://h.example"\ntoken = "dapi-x"\nheaders = { X-Key = "hush" }\n'
     )
     monkeypatch.setenv("ISOCHAT_TIMEOUT", "30")
 
@@ -106,7 +106,9 @@ def test_config_show_names_the_source_and_masks_the_token(isochat_cli, monkeypat
     assert shown["timeout"] == {"value": 30.0, "source": "ISOCHAT_TIMEOUT"}
     assert shown["max_retries"] == {"value": 2, "source": "default"}
     assert shown["token"]["value"] == "***"
+    assert shown["headers"]["value"] == {"X-Key": "***"}
     assert "dapi-x" not in ran.out
+    assert "hush" not in ran.out
 
 
 def test_the_working_directory_is_searched_by_the_command_line_alone(isochat_cli, workspace, tmp_path):

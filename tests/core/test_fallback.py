@@ -595,7 +595,7 @@ def test_options_of_the_first_that_another_cannot_take(answering: Any, make_clie
 
 def test_a_list_of_a_call_is_no_parameter(answering: Any, make_client: Any) -> None:
     server = answering("200 OK")
-    with pytest.raises(isochat.UnsupportedParameterError, match="fallback"):
+    with pytest.raises(isochat.UnsupportedParameterError, match=r"It belongs to the client: isochat.Client\(fallback"):
         make_client("rest", server).chat("Hi", fallback=["mlflow"])
     assert server.requests == []
 

@@ -49,6 +49,8 @@ def show(target: str | None, as_json: bool) -> None:
 
 
 def _shown(name: str, value: Any) -> Any:
+    if name == "headers":
+        return dict.fromkeys(value, "***")  # what stands in a header of one's own may be a key
     if BY_NAME[name].kind in ("names", "plugins"):
         return ", ".join(value) or None
     return _masked(name, value)
