@@ -183,6 +183,8 @@ class Call:
         """An attempt has ended: well, or in ``error``."""
         if error is not None:
             self.locate(error)
+        else:
+            self.succession = None  # nobody is needed any more, and whoever failed holds frames of this call
         log_attempt(self.wire, self.carrier.name, self.attempts, error)
 
     def settled(self, result: ChatResult) -> ChatResult:

@@ -214,6 +214,7 @@ class Succession:
         told.args = (told.message,)
         for name, failed in others:
             told.add_note(f"{name}: {failed}")
+        self._failed.clear()
         return located(told, attempts=call.attempts, elapsed=call.deadline.elapsed())
 
 

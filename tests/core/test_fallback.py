@@ -9,6 +9,8 @@ import pickle
 import re
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -672,6 +674,39 @@ def test_in_an_outage_each_member_is_asked_once_more(answering: Any, make_client
 
     # Members of one workspace share the client's budget of retries.
     assert 2 * calls < len(server.requests) <= 2 * calls + 10 + 0.09 * calls
+
+
+OUTLIVING = """
+import gc, json, sys, isochat
+from isochat_workspace import Workspace
+with Workspace() as one, Workspace() as other:
+    with open(sys.argv[1], "w") as file:
+        login = {"backend": "rest", "endpoint": "scripted", "host": other.url, "token": other.token}
+        file.write("[targets.b]\\n" + "".join(f"{k} = {json.dumps(v)}\\n" for k, v in login.items()))
+    for backend in sys.argv[2:]:
+        there = {"host": one.url, "token": one.token, "config_file": sys.argv[1]}
+        client = isochat.Client(backend, endpoint="nowhere", fallback=["target:b"], **there)
+        client.chat("Hi")
+        gc.collect()
+        gc.disable()
+        client.chat("Hi")
+        client.chat("Hi", stream=True).result()
+        print(backend, [type(o).__name__ for o in gc.get_objects() if isinstance(o, isochat.ChatError)])
+        gc.enable()
+        client.close()
+"""
+
+
+def test_no_error_of_a_call_that_was_handed_on_outlives_it(tmp_path: Path) -> None:
+    # In a process of its own: the canary keeps errors.
+    done = subprocess.run(
+        [sys.executable, "-c", OUTLIVING, str(tmp_path / "isochat.toml"), *BACKENDS],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.splitlines() == [f"{backend} []" for backend in BACKENDS], done.stderr
 
 
 def test_a_client_without_a_list_has_nothing_of_it(answering: Any, make_client: Any) -> None:

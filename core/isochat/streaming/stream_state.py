@@ -105,12 +105,15 @@ class StreamState(Generic[S]):
     def _tell(self) -> None:
         """Say how the stream has ended, where somebody asked for it; once."""
         tell, self.on_end = self.on_end, None
-        if tell is not None:
+        if tell is None:
+            return
+        outcome: ChatResult | ChatError | None = self._error
+        if outcome is None:
             try:
-                outcome: ChatResult | ChatError = self._whole()
+                outcome = self._whole()
             except ChatError as error:
                 outcome = error.with_traceback(None)
-            tell(outcome)
+        tell(outcome)
 
     def _finish(self) -> None:
         """Whatever the outcome, the connection goes back now."""
