@@ -73,6 +73,47 @@ def wide(api: str) -> Iterator[bytes]:
     yield head("200 OK", "application/json", f"Content-Length: {len(body)}") + body
 
 
+def answered(before: bytes, piece: bytes, size: int, after: bytes = b"") -> Answer:
+    """The text of an answer: of that ``size``, in bytes."""
+
+    def answer(api: str) -> Iterator[bytes]:
+        good = shared_bodies()[api]["answer"].encode()  # type: ignore[index]
+        body = good.replace(b"hello", before + piece * (size // len(piece)) + after, 1)
+        yield head("200 OK", "application/json", f"Content-Length: {len(body)}") + body
+
+    return answer
+
+
+def beside(before: bytes, piece: bytes, size: int, after: bytes) -> Answer:
+    """A body that has the word of an answer in it, and may be none."""
+
+    def answer(api: str) -> Iterator[bytes]:
+        body = b'{"choices":' + before + piece * (size // len(piece)) + after + b"}"
+        yield head("200 OK", "application/json", f"Content-Length: {len(body)}") + body
+
+    return answer
+
+
+def streamed(before: bytes, piece: bytes, size: int, after: bytes) -> Answer:
+    """The same event until the stream is too long; packed, since to send it is not what is measured."""
+
+    def answer(api: str) -> Iterator[bytes]:
+        event = b"data: " + before + piece * (size // len(piece)) + after + b"\n\n"
+        yield from [head("200 OK", EVENTS, GZIP), *packed(endless(b"", event * (len(MB) // len(event) or 1)))]
+
+    return answer
+
+
+def numbered(event: str) -> Answer:
+    """Something new in each event."""
+
+    def events() -> Iterator[bytes]:
+        for first in range(0, 3_000_000, 10_000):
+            yield "".join(f"data: {event.replace('#', str(n))}\n\n" for n in range(first, first + 10_000)).encode()
+
+    return lambda api: [head("200 OK", EVENTS, GZIP), *packed(events())]
+
+
 def heavy_event(api: str) -> Iterator[bytes]:
     yield head("200 OK", EVENTS) + b'data: {"x":[' + b"[]," * 5_000_000 + b"1]}\n\n"
 
@@ -108,6 +149,15 @@ WHOLE: dict[str, tuple[Answer, str]] = {
     "digits": (
         lambda api: [head("200 OK", "application/json"), b'{"x":' + b"9" * 20_000_000 + b"}"], "BadResponseError",
     ),
+    "digits of an answer": (beside(b"", b"9", 60_000_000, b""), "BadResponseError"),
+    "text": (answered(b"", b"a", 60_000_000), "60000000"),
+    "escaped text": (answered(b"", b"a\\n", 60_000_000), "ResponseTooLargeError"),
+    "an accent behind a text": (answered(b"", b"a", 60_000_000, b"\xc3\xa9"), "ResponseTooLargeError"),
+    "half a pair behind a text": (answered(b"", b"a", 30_000_000, b"\\ud83d"), "ResponseTooLargeError"),
+    "numbers": (beside(b"[", b"999,", 20_000_000, b"9]"), "ResponseTooLargeError"),
+    "empty blocks": (beside(b'[{"message":{"content":[', b"{},", 1_000_000, b"{}]}}]"), "ResponseTooLargeError"),
+    "few empty blocks": (beside(b'[{"message":{"content":[', b"{},", 500_000, b'{}]}}],"output":[]'), ""),
+    "the token in a long reply": (beside(b'"', b"dapi-of-the-test ", 60_000_000, b'"'), "BadResponseError"),
 }  # fmt: skip
 STREAMED: dict[str, tuple[Answer, str]] = {
     "event": (lambda api: endless(head("200 OK", EVENTS) + b"data: "), "ResponseTooLargeError"),
@@ -117,7 +167,35 @@ STREAMED: dict[str, tuple[Answer, str]] = {
     "packed comment": (bomb("200 OK", EVENTS, b": "), "ResponseTooLargeError"),
     "packed json": (bomb("200 OK", "application/json", b'{"choices":"'), "ResponseTooLargeError"),
     "event of many values": (heavy_event, "ResponseTooLargeError"),
-}
+    "lines of two": (lambda api: endless(head("200 OK", EVENTS), b"data: ab\n" * 100_000), "ResponseTooLargeError"),
+    "whole text": (answered(b"", b"a", 60_000_000), "60000000"),
+    "deltas": (
+        streamed(b'{"choices":[{"index":0,"delta":{"content":"', b"a", 1_000_000, b'"}}]}'), "ResponseTooLargeError",
+    ),
+    "large deltas": (
+        streamed(b'{"choices":[{"index":0,"delta":{"content":"', b"a", 15_000_000, b'"}}]}'), "ResponseTooLargeError",
+    ),
+    "wide deltas": (
+        streamed(b'{"choices":[{"index":0,"delta":{"content":"', b"\xf0\x9f\x98\x80", 200_000, b'"}}]}'),
+        "ResponseTooLargeError",
+    ),
+    "blocks": (
+        streamed(b'{"choices":[{"index":0,"delta":{"content":[', b"{},", 50_000, b"{}]}}]}"), "ResponseTooLargeError",
+    ),
+    "choices": (streamed(b'{"choices":[', b"{},", 60_000, b"{}]}"), "ResponseTooLargeError"),
+    "tool calls": (
+        numbered('{"choices":[{"index":0,"delta":{"tool_calls":[{"id":"#"}]}}]}'), "ResponseTooLargeError",
+    ),
+    "log probabilities": (
+        streamed(b'{"choices":[{"delta":{},"logprobs":{"content":[', b"[],", 50_000, b"[]]}}]}"),
+        "ResponseTooLargeError",
+    ),
+    "items": (
+        numbered('{"type":"response.output_item.added","output_index":#,"item":{"type":"message"}}'),
+        "ResponseTooLargeError",
+    ),
+    "before the dialect is told": (streamed(b'{"a":"', b"a", 15_000_000, b'"}'), "ResponseTooLargeError"),
+}  # fmt: skip
 ALL = {**ANYWHERE, **WHOLE, **STREAMED}
 ASKED = {"sync": {**ANYWHERE, **WHOLE}, "stream": {**ANYWHERE, **STREAMED}}
 ASKED |= {"async": ASKED["sync"], "async-stream": ASKED["stream"]}
