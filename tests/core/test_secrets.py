@@ -206,5 +206,6 @@ def test_the_names_of_our_fields_are_no_secret() -> None:
     cleaned(error, Redactor(["role"]).clean)
 
     assert error.message == "it ended: [token]"
+    assert error.args == (error.message,)  # which repr and pickle show
     assert error.partial.text == "a [token] model"
     assert error.partial.finish_reason == "stop"
