@@ -79,6 +79,12 @@ def test_a_header_of_the_caller_s_that_comes_back(
     assert_hidden(raised.value, OWN)
 
 
+def test_a_word_in_a_header_spoils_no_text(listen: Any, make_client: Any, reply: Any) -> None:
+    server = listen(reply("403 No", b'{"message": "not of prod"}', CLOSE))
+    with pytest.raises(isochat.PermissionDeniedError, match="not of prod"):
+        make_client("rest", server, headers={"X-Cache-Key": "prod"}).chat("Hi")
+
+
 @pytest.mark.parametrize(
     "headers", [{"X-Api-Key": OWN, "X Y": ""}, {"X-Api-Key": OWN + "\n"}, {"X-Api-Key": OWN, "Host": ""}]
 )
