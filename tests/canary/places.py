@@ -102,9 +102,14 @@ def _held(client: isochat.Client) -> Iterator[Text]:
             inner += [(f"a key of {path}", key) for key in list(value)]
         elif isinstance(value, list | tuple | set | frozenset):
             inner = [(f"{path}[...]", held) for held in list(value)]
-        elif type(value).__module__.partition(".")[0] in _OURS:
+        elif type(value).__module__.partition(".")[0] in _OURS and not _is_a_client_s(value):
             inner = [(f"{path}.{name}", held) for name, held in _fields(value)]
         waiting += [(depth + 1, place, held) for place, held in inner]
+
+
+def _is_a_client_s(value: Any) -> bool:
+    """Whether it is an object of a client library's, of a class that isochat has derived from its own."""
+    return any(kind.__module__.partition(".")[0] in ("databricks", "mlflow", "openai") for kind in type(value).__mro__)
 
 
 def _fields(value: Any) -> Iterator[tuple[str, Any]]:
