@@ -93,10 +93,10 @@ def late(phase: str) -> Outcome:
 
 
 FAULTS: dict[str, Fault] = {
-    "nothing comes": Fault(send(b"", "hold"), late("first_byte"), deadline=0.3),
-    "the head drips": Fault(drip(HEAD + b"X: ", b"x"), late("first_byte"), deadline=0.3),
-    "no body comes": Fault(send(SIZED, "hold"), late("body"), deadline=0.3),
-    "the body drips": Fault(drip(SIZED, b" "), late("body"), deadline=0.3),
+    "nothing comes": Fault(send(b"", "hold"), late("first_byte"), deadline=1.0),
+    "the head drips": Fault(drip(HEAD + b"X: ", b"x"), late("first_byte"), deadline=1.0),
+    "no body comes": Fault(send(SIZED, "hold"), late("body"), deadline=1.0),
+    "the body drips": Fault(drip(SIZED, b" "), late("body"), deadline=1.0),
     "the body stalls": Fault(send(SIZED + b"{", "hold"), late("idle"), idle=0.2),
     "closed before the head": Fault(send(b""), LOST),
     "reset before the head": Fault(send(b"", "reset"), LOST),

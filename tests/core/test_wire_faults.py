@@ -70,7 +70,8 @@ def coded(coding: str, body: bytes) -> bytes:
     return HEAD + f"Content-Encoding: {coding}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-SHORT = {"deadline": 0.4}
+# Short, and long enough to connect on a busy machine.
+SHORT = {"deadline": 1.0}
 FAULTS: dict[str, Fault] = {
     "status line never comes": Fault(send_then_hold(b""), isochat.ChatTimeoutError, "first_byte", arguments=SHORT),
     "headers drip": Fault(drip(HEAD + b"X: ", b"x"), isochat.ChatTimeoutError, "first_byte", arguments=SHORT),
@@ -143,17 +144,9 @@ def test_fault(fault: Fault, backend: str, serve: Any, make_client: Any) -> None
     got = (type(error), getattr(error, "phase", None), error.may_have_executed, error.attempts, error.retryable)
     assert got == (fault.expected, fault.phase, fault.may_have_executed, 1, False)
     assert len(server.requests) == 1
-
-
-@pytest.mark.parametrize("name", ["headers drip", "body drips", "status line never comes", "body never comes"])
-def test_the_deadline_is_kept(name: str, backend: str, serve: Any, make_client: Any) -> None:
-    client = make_client(backend, serve(FAULTS[name].script), max_retries=0, deadline=0.4)
-
-    with pytest.raises(isochat.ChatTimeoutError) as raised:
-        client.chat("Hi")
-
-    # Generous, for a busy machine; without the clock it would be 120 seconds or for ever.
-    assert 0.4 <= raised.value.elapsed < 5
+    if fault.arguments is SHORT:
+        # Generous, for a busy machine; without the clock it would be 120 seconds or for ever.
+        assert SHORT["deadline"] <= error.elapsed < 10
 
 
 def test_nobody_listens(backend: str, nobody: Any, make_client: Any) -> None:
