@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from typing import Any
 
@@ -11,6 +10,7 @@ from isochat.results import ChatResult
 from isochat.status_errors import error_under_200, reports_error
 from isochat.streaming.chunks import ChatChunk, ToolCallChunk
 from isochat.streaming.stream_errors import StreamErrors, read_json
+from isochat.transport.body_buffer import BodyBuffer
 from isochat.transport.limits import Limits
 from isochat.transport.reply_body import success
 from isochat.wire_format.content import room_for_joining
@@ -66,7 +66,7 @@ class WholeBody:
 
     def __init__(self, cap: int) -> None:
         self._cap = cap
-        self._gathered = io.BytesIO()
+        self._gathered = BodyBuffer(cap)
         self.size = 0
 
     def add(self, piece: bytes) -> None:
@@ -75,13 +75,14 @@ class WholeBody:
         Raises:
             ResponseTooLargeError: the body is over its cap.
         """
-        self.size += self._gathered.write(piece)
+        self.size += len(piece)
         if self.size > self._cap:
             raise ResponseTooLargeError(f"the reply's body is larger than {self._cap} bytes")
+        self._gathered.write(piece)
 
     def join(self) -> bytes:
-        """All of it; not a copy."""
-        return self._gathered.getvalue()
+        """All of it. Nothing is left here."""
+        return self._gathered.take()
 
 
 def read_body(body: bytes, api: str, errors: StreamErrors, limits: Limits) -> tuple[Any, ChatResult]:

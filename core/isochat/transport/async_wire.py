@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from isochat.errors import ChatError, ChatTimeoutError, ConnectionLostError, Pha
 from isochat.transport import async_failures, failures
 from isochat.transport.async_connection import under_way
 from isochat.transport.async_reply import TICK, AsyncIncomingReply
+from isochat.transport.body_buffer import BodyBuffer
 from isochat.transport.deadline import Deadline
 from isochat.transport.exchange import Exchange
 
@@ -91,16 +91,16 @@ class AsyncWire(Exchange):
         if self.left_open:
             self.incoming = reply
             return b""
-        body_read = io.BytesIO()
+        coming = BodyBuffer(self.body_cap(reply.head.status))
         try:
-            while body_read.write(await reply.read1()):
+            while coming.write(await reply.read1()):
                 pass
         except Exception as error:
             if not self.forgives(error):
                 raise
         finally:
             reply.close()
-        return self.take_body(body_read.getvalue())
+        return self.take_body(coming.take())
 
     def enter(self, phase: Phase) -> None:
         """Go over to ``phase``, whose own limit of time holds from here on."""

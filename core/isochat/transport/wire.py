@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import os
 import socket
 import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from isochat.transport.body_buffer import BodyBuffer
 from isochat.transport.deadline import Deadline
 from isochat.transport.exchange import Exchange
 from isochat.transport.places import Places, under_way
@@ -73,14 +73,15 @@ class Wire(Exchange):
         if self.left_open:
             self.incoming = reply
             return b""
-        # Not a list: what the server echoes is not to stand in this frame when the reply breaks.
-        body_read = io.BytesIO()
+        coming = BodyBuffer(self.body_cap(reply.head.status))
         try:
-            body_read.writelines(reply.chunks())
+            # By map: what the server echoes is not to stand in this frame when the reply breaks.
+            for _ in map(coming.write, reply.chunks()):
+                pass
         except Exception as error:
             if not self.forgives(error):
                 raise
-        return self.take_body(body_read.getvalue())
+        return self.take_body(coming.take())
 
     def drop_idle_connections(self) -> None:
         self._pools.drop_idle(self.url)
