@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import chain
-from sys import getsizeof
+from sys import getrefcount, getsizeof
 from typing import Any
 
 from isochat.errors import ResponseTooLargeError
@@ -22,6 +22,8 @@ MOST = 40 * 1024 * 1024
 _BEYOND = 16 * 1024 * 1024
 # Bytes that one byte of an event can leave behind, as they are counted here: "{}," is an object.
 _GROWTH = 96
+# References to what is held in one place: that one, the local variable and the argument.
+_HELD_ONCE = 3
 # The parts of a result that are made from one object.
 _PART = 160
 
@@ -55,8 +57,13 @@ def size_of(value: Any) -> int:
     size = 0
     waiting: list[Any] = [value]
     names: set[str] = set()
+    shared: set[int] = set()
     while waiting:
         one = waiting.pop()
+        if getrefcount(one) > _HELD_ONCE:  # an item of a response is found by place, by id and by kind
+            if id(one) in shared:
+                continue
+            shared.add(id(one))
         size += getsizeof(one)
         inside: Iterable[Any]
         if isinstance(one, dict):

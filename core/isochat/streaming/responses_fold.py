@@ -7,6 +7,8 @@ of which item an event speaks.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any
 
 from isochat.errors import BadResponseError
@@ -171,17 +173,26 @@ class ResponsesFold:
         known["status"] = response.get("status")  # of this event: it does not stay "in_progress"
         if isinstance(response.get("usage"), dict):
             self._account.take(response["usage"])
-        text, reasoning, calls = NOTHING_SAID
         output = response.get("output")
-        if kind in _ENDS and isinstance(output, list) and output:
-            kept = [item for item in self._turns.last if item.place is None and item.done]
-            for place, item in enumerate(output):
-                if isinstance(item, dict) and not any(item == other.fields for other in kept):
-                    more = self._take_item(item, {"output_index": place}, True)
-                    text += more[0]
-                    reasoning = more[1] if reasoning is None else reasoning + (more[1] or "")
-                    calls = (*calls, *more[2])
-        return text, reasoning, calls
+        if not (kind in _ENDS and isinstance(output, list) and output):
+            return NOTHING_SAID
+        known_items = {_digest(item.fields) for item in self._turns.last if item.place is None and item.done}
+        more = [
+            self._take_item(item, {"output_index": place}, True)
+            for place, item in enumerate(output)
+            if isinstance(item, dict) and not (known_items and _digest(item) in known_items)
+        ]
+        thoughts = [reasoning for _, reasoning, _ in more if reasoning is not None]
+        return (
+            "".join(text for text, _, _ in more),
+            "".join(thoughts) if thoughts else None,
+            tuple(call for _, _, calls in more for call in calls),
+        )
+
+
+def _digest(item: dict[str, Any]) -> bytes:
+    """The same for equal items: there may be thousands, and to compare each with each takes for ever."""
+    return hashlib.blake2b(json.dumps(item, sort_keys=True).encode(), digest_size=16).digest()
 
 
 def _message_text(item: dict[str, Any]) -> str:

@@ -20,13 +20,15 @@ class _Turn:
         kinds: The types that they have.
     """
 
-    __slots__ = ("_by_id", "_by_place", "_open", "items", "kinds")
+    __slots__ = ("_anywhere_by_id", "_by_id", "_by_place", "_open", "items", "kinds")
 
     def __init__(self) -> None:
         self.items: list[Item] = []
         self.kinds: set[str] = set()
         self._by_place: dict[tuple[str, int], Item] = {}
-        self._by_id: dict[tuple[str, str], list[Item]] = {}
+        # The first of each id, and the first of those without a place.
+        self._by_id: dict[tuple[str, str], Item] = {}
+        self._anywhere_by_id: dict[tuple[str, str], Item] = {}
         self._open: dict[str, list[Item]] = {}  # by kind, those that were not done when somebody looked last
 
     def add(self, kind: str, place: Any) -> Item:
@@ -43,7 +45,9 @@ class _Turn:
         """``item`` goes by that id too."""
         if isinstance(its_id, str) and its_id not in item.ids:
             item.ids.add(its_id)
-            self._by_id.setdefault((kind, its_id), []).append(item)
+            self._by_id.setdefault((kind, its_id), item)
+            if item.place is None:
+                self._anywhere_by_id.setdefault((kind, its_id), item)
 
     def at(self, kind: str, place: Any) -> Item | None:
         """The one at ``place``."""
@@ -51,8 +55,8 @@ class _Turn:
 
     def named(self, kind: str, its_id: Any, place: Any) -> Item | None:
         """The one that goes by that id, and stands at no other place than ``place``."""
-        known = self._by_id.get((kind, its_id), ()) if isinstance(its_id, str) else ()
-        return next((item for item in known if item.place is None or place is None), None)
+        known = self._by_id if place is None else self._anywhere_by_id
+        return known.get((kind, its_id)) if isinstance(its_id, str) else None
 
     def under_way(self, kind: str) -> Item | None:
         """The last one that is not whole."""
