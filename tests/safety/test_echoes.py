@@ -148,6 +148,18 @@ def test_in_a_stream_that_fails(
 
 
 @streams()
+@pytest.mark.parametrize("letters", range(580, 601, 5))
+def test_in_an_error_of_a_megabyte_that_is_cut_inside_the_token(
+    letters: int, backend: str, chat: Any, listen: Any, make_client: Any, reply: Any
+) -> None:
+    events = delta(backend, "One ") + b"data: " + body("x" * letters + TOKEN + "y" * 1_100_000) + b"\n\n"
+    with pytest.raises(isochat.StreamFailedError, match="You sent x") as raised:
+        chat(make_client(backend, listen(reply("200 OK", events, kind="text/event-stream"))))
+
+    assert_blank(raised.value, TOKEN[:5])
+
+
+@streams()
 def test_in_what_a_stream_had_delivered(backend: str, chat: Any, listen: Any, make_client: Any, reply: Any) -> None:
     created = b'data: {"type": "response.created", "response": {"id": "r", "output": []}}\n\n'
     events = created if backend == "openai-responses" else b""
