@@ -241,8 +241,17 @@ def serve(connection: socket.socket) -> None:
 BACKENDS = ("rest", "openai-chat", "openai-responses", "mlflow", "databricks-sdk")
 
 
-@pytest.mark.parametrize("mode", ASKED)
-@pytest.mark.parametrize("backend", ["rest", *(pytest.param(name, marks=pytest.mark.long) for name in BACKENDS[1:])])
+QUICK = {("rest", "sync"), ("rest", "async-stream")}
+
+
+@pytest.mark.parametrize(
+    ("backend", "mode"),
+    [
+        pytest.param(backend, mode, marks=() if (backend, mode) in QUICK else pytest.mark.long)
+        for backend in BACKENDS
+        for mode in ASKED
+    ],
+)
 def test_no_answer_takes_more_than_twice_the_cap(backend: str, mode: str, url: str) -> None:
     names = ASKED[mode]
     done = subprocess.run(
