@@ -164,11 +164,20 @@ def _replied(backend: Backend, wire: Exchange, reply: Any, raised: Exception | N
         failed = status_error(wire.status, lower_headers(wire.headers), wire.body)
         raise cleaned(failed, wire.redactor.clean) from raised
     if isinstance(raised, ChatError):
-        raise raised  # of the backend or the wire (a second request), not of the client
+        raise _answered(raised)  # of the backend or the wire (a second request), not of the client
     if raised is not None:
         # The client could not read a reply that the service calls a success; isochat reads it all the same.
         return _unread(backend, wire, raised)
-    return check_reply(backend, reply)
+    try:
+        return check_reply(backend, reply)
+    except ChatError as error:
+        raise _answered(error)  # noqa: B904 the same error
+
+
+def _answered(error: ChatError) -> ChatError:
+    """``error`` of a backend after the service has answered with success: whatever it says, the model has run."""
+    error.may_have_executed, error.retryable = True, False
+    return error
 
 
 def read_result(reply: Reply | Mapping[str, Any], request: Request, meta: Meta, wire: Exchange) -> ChatResult:

@@ -70,7 +70,7 @@ async def acomplete(call: Call) -> ChatResult:
             )
         wire = call.sending(call.connections.wire(call, credentials))
         work = functools.partial(carry, backend, call.request, wire)
-        reply = await call.connections.workers.run(work, wire.abort)
+        reply = await call.connections.workers.run(work, wire.abort, deadline=call.deadline)
         return call.settled(read_result(reply, call.request, call.meta(), wire))
 
     return await _atried(call, answer)
@@ -86,7 +86,7 @@ async def astream(call: Call) -> AsyncChatStream:
             return Opening(call.reading(opened, on_loop), opened.source, on_loop, call.stream_meta(opened))
         wire = call.sending(call.connections.wire(call, credentials, streaming=True))
         work = functools.partial(open_stream, backend, call.request, wire)
-        opened = await call.connections.workers.run(work, wire.abort, _leave)
+        opened = await call.connections.workers.run(work, wire.abort, _leave, call.deadline)
         source: Any
         if wire.incoming is not None:
             source = ReadInThreads(wire.incoming, wire, call.connections.readers)

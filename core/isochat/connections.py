@@ -84,7 +84,7 @@ class Connections:
         """As :meth:`ready`; a login that may ask the network waits in a thread."""
         if not isinstance(self.credentials, UnifiedConfig):
             return self.ready(deadline)
-        return await self.workers.run(lambda: self.ready(deadline), lambda: None)
+        return await self.workers.run(lambda: self.ready(deadline), lambda: None, deadline=deadline)
 
     def renew_login(self, refused: Mapping[str, str], deadline: Deadline) -> bool:
         """Log in again, as the workspace takes ``refused`` no more; says whether there is something new to try."""
@@ -94,7 +94,7 @@ class Connections:
         """As :meth:`renew_login`, waiting in a thread."""
         if not isinstance(self.credentials, UnifiedConfig):
             return self.renew_login(refused, deadline)
-        return await self.workers.run(lambda: self.renew_login(refused, deadline), lambda: None)
+        return await self.workers.run(lambda: self.renew_login(refused, deadline), lambda: None, deadline=deadline)
 
     def wire(self, call: Call, credentials: Mapping[str, str], *, streaming: bool = False) -> Wire:
         """A wire for one attempt of ``call``, for a thread that waits."""

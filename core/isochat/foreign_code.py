@@ -158,7 +158,7 @@ def check_reply(backend: Backend, reply: Any) -> Reply | Mapping[str, Any]:
         return reply
     try:
         if isinstance(reply, Mapping):
-            return reply if type(reply) is dict else {key: reply[key] for key in reply}
+            return dict(_plain_value(reply, {}))
         if isinstance(reply, Reply):
             return _plain(backend, reply)
     except ChatError:
@@ -169,6 +169,30 @@ def check_reply(backend: Backend, reply: Any) -> Reply | Mapping[str, Any]:
     if inspect.iscoroutine(reply):
         reply.close()  # or Python would warn that nobody has awaited it
     raise _wrong(backend, f"returned {type(reply).__name__}; expected a Reply or a chat completion")
+
+
+def _plain_value(value: Any, known: dict[int, tuple[Any, Any]]) -> Any:
+    """``value`` with all that is in it, as JSON would have brought it; what JSON has no type for stays what it is.
+
+    Args:
+        known: What has been copied already, by identity, with its copy: it may contain itself.
+    """
+    if isinstance(value, str):
+        return str.__str__(value)
+    if id(value) in known:
+        return known[id(value)][1]
+    if isinstance(value, Mapping):
+        plain: dict[Any, Any] = {}
+        known[id(value)] = value, plain
+        for key in value:
+            plain[_plain_value(key, known)] = _plain_value(value[key], known)
+        return plain
+    if isinstance(value, list | tuple):
+        items: list[Any] = []
+        known[id(value)] = value, items
+        items.extend(_plain_value(item, known) for item in value)
+        return items
+    return value
 
 
 def _plain(backend: Backend, reply: Reply) -> Reply:

@@ -151,7 +151,7 @@ class Redactor:
         """Whether a secret is in ``data``."""
         if any(form.encode() in data for form in self._forms):
             return True
-        return (b"\\" in data or b"%" in data) and self._spelled_bytes.search(data) is not None
+        return (b"\\" in data or b"%" in data or b"&" in data) and self._spelled_bytes.search(data) is not None
 
     def clean_headers(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """A reply's ``headers`` with every secret blanked; the same list where there is none."""

@@ -112,7 +112,7 @@ def check_host(host: Any, allow_insecure: bool = False) -> str:
     if "@" in host:
         # Wherever it stands: a password may have a "/" or a "?" in it. Before it is taken apart, so that neither a
         # message nor a frame that shows its variables shows a part of it.
-        raise UnsafeInputError("the host holds a user name or password", remedy=_HOST_REMEDY)
+        raise UnsafeInputError("the host holds an '@', perhaps behind a user name or password", remedy=_HOST_REMEDY)
     text = host.strip()
     try:
         url = urlsplit(text if "://" in text else f"https://{text}")

@@ -16,7 +16,10 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from isochat.transport.deadline import Deadline
 
 T = TypeVar("T")
 
@@ -76,18 +79,32 @@ class Workers:
         self._lock = threading.Lock()
 
     async def run(
-        self, work: Callable[[], T], leave: Callable[[], None], undo: Callable[[T | None], object] | None = None
+        self,
+        work: Callable[[], T],
+        leave: Callable[[], None],
+        undo: Callable[[T | None], object] | None = None,
+        deadline: Deadline | None = None,
     ) -> T:
         """What ``work`` gives, done in a thread.
 
         Args:
+            deadline: How long a thread is waited for. Work that has begun keeps the time itself.
             leave: Makes ``work`` end soon; called when the waiting task is cancelled.
             undo: Called when the task is cancelled, once ``work`` is over or will never begin, with what it gave.
+
+        Raises:
+            ChatTimeoutError: no thread was free until the deadline.
         """
         future = self._submit(functools.partial(contextvars.copy_context().run, work))
+        waiting = asyncio.wrap_future(future)
         try:
-            return await asyncio.wrap_future(future)
+            if deadline is not None:
+                await asyncio.wait((waiting,), timeout=deadline.left("pool"))
+                if not waiting.done() and future.cancel():
+                    raise deadline.passed("pool")
+            return await waiting
         except BaseException:
+            waiting.cancel()
             if not future.done():
                 leave()
             if undo is not None:

@@ -116,6 +116,12 @@ LYING = {
         + method("return Own(ANSWER)"),
         "mapping that cannot be read: SystemExit",
     ),
+    "hands-mapping-with-an-exit-inside": Hostile(
+        "class Own(dict):\n    def get(self, *a): raise SystemExit(4)\n"
+        + method("return {**ANSWER, 'choices': [Own(one) for one in ANSWER['choices']]}"),
+        "",
+        None,
+    ),
     "hands-mapping-of-itself": Hostile(
         method("answer = dict(ANSWER)\nanswer['self'] = answer\nreturn answer"), "", None
     ),

@@ -122,7 +122,11 @@ def test_what_is_not_recorded_is_told(tmp_path: Path) -> None:
         (["--replay", "good.cassette", "--model", "scripted"], "both say what is served", 2),
         (["--record", "no/folder", "--upstream", "https://a.invalid"], "cannot write the cassette no/folder: ", 3),
         (["--upstream", "http://a.invalid"], "would carry the token in clear text", 2),
-        (["--upstream", "https://me:pass@a.invalid"], "the host holds a user name or password", 2),
+        (
+            ["--upstream", "https://me:pass@a.invalid"],
+            "the host holds an '@', perhaps behind a user name or password",
+            2,
+        ),
         (["--upstream", "https://a.invalid", "--upstream-profile", "nobody"], "profile 'nobody'", 3),
         (["--upstream", ""], "--upstream is empty: give the URL of the workspace, or leave it out", 2),
         (["--upstream-token", SECRET], "--upstream-token is for a workspace to be asked: add --upstream or", 2),
