@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -14,6 +15,7 @@ from isochat.errors import (
     AuthenticationError,
     BadRequestError,
     ChatError,
+    ChatTimeoutError,
     ConfigurationError,
     ConnectionLostError,
     PluginError,
@@ -25,7 +27,7 @@ from isochat.output_types import Parsing
 from isochat.request import Options, Request
 from isochat.results import ChatResult, Meta
 from isochat.streaming.reading import StreamReading
-from isochat.transport.deadline import Clock, Deadline
+from isochat.transport.deadline import LONGEST_WAIT, Clock, Deadline, SystemClock
 
 if TYPE_CHECKING:
     from isochat.carrier import Carrier
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 X = TypeVar("X", bound="Exchange")
 
 STREAM_OPTIONS = "stream_options"
+_OTHERS_CLOCK = SystemClock()  # what another thread does takes its time, whatever the clock of the call is
 _REFUSED = re.compile(r"unknown field|Extra inputs|not permitted|unrecognized|unexpected|unsupported|not support", re.I)
 ASKED_FOR_USAGE = f'{ADDED} stream_options: {{"include_usage": true}}: some endpoints tell no token counts unasked'
 LEFT_OUT = "left out stream_options: this endpoint refuses it, so the stream may come without token counts"
@@ -135,6 +138,19 @@ class Call:
         """As :meth:`pause`, on the running event loop."""
         await apause(self.clock, seconds, self._closing, self._leaving)
         self.check_wanted(error)
+
+    def wait_until(self, over: Closing) -> None:
+        """Wait until ``over`` closes, the deadline passes, or nobody wants the call any more."""
+        with suppress(ChatTimeoutError):  # no time is left
+            pause(_OTHERS_CLOCK, self._time_left(), over, self._closing, self._leaving)
+
+    async def await_until(self, over: Closing) -> None:
+        """As :meth:`wait_until`, on the running event loop."""
+        with suppress(ChatTimeoutError):
+            await apause(_OTHERS_CLOCK, self._time_left(), over, self._closing, self._leaving)
+
+    def _time_left(self) -> float:
+        return self.deadline.left("connect") or LONGEST_WAIT
 
     def may_log_in_again(self, error: ChatError) -> bool:
         """Whether ``error`` says that the login has run out, and this call has not renewed it yet."""

@@ -128,7 +128,8 @@ def _make_ready(call: Call, error: ChatError) -> None:
     elif call.may_log_in_again(error) and call.connections.renew_login(call.credentials, call.deadline):
         pass
     elif call.succession is not None:
-        call.succession.hand_over(call, error)
+        for over in call.succession.hand_over(call, error):
+            call.wait_until(over)
     else:
         raise error
 
@@ -140,9 +141,8 @@ async def _amake_ready(call: Call, error: ChatError) -> None:
     elif call.may_log_in_again(error) and await call.connections.arenew_login(call.credentials, call.deadline):
         pass
     elif call.succession is not None:
-        # In a thread: it may import a client, which takes long.
-        hand_over = functools.partial(call.succession.hand_over, call, error)
-        await call.connections.workers.run(hand_over, lambda: None)
+        for over in call.succession.hand_over(call, error):
+            await call.await_until(over)
     else:
         raise error
 

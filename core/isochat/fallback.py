@@ -9,7 +9,6 @@ each other.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -19,6 +18,7 @@ from isochat import plugins
 from isochat.backend import Backend
 from isochat.call import Call
 from isochat.carrier import Carrier, check_names, checked_route
+from isochat.closing import Closing
 from isochat.config import targets
 from isochat.config.credential_sources import check_credentials
 from isochat.config.credentials import Credentials
@@ -44,6 +44,7 @@ from isochat.errors import (
     cleaned,
     located,
 )
+from isochat.member import Member
 from isochat.messages import Messages
 from isochat.observing import logger
 from isochat.policy import RetryBudget
@@ -102,68 +103,22 @@ def reach_after(error: ChatError) -> Reach:
     return "nobody"
 
 
-class Member:
-    """One of the list: a carrier in waiting, made when it is first needed.
-
-    Attributes:
-        name: As it stands in the list.
-        credentials: The login that it shares with its client; ``None`` where it has its own.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        settings: Settings,
-        backend: str | type[Backend],
-        credentials: Credentials | None,
-        budget: RetryBudget,
-    ) -> None:
-        self.name = name
-        self.credentials = credentials
-        self._settings = settings
-        self._backend = backend
-        self._budget = budget
-        self._lock = threading.Lock()
-        self._carrier: Carrier | None = None
-        self._closed = False
-
-    def asks_as(self, carrier: Carrier) -> bool:
-        """Whether it asks the same endpoint as ``carrier``, with the same login."""
-        return self.credentials is carrier.connections.credentials and self._settings["endpoint"] == carrier.endpoint
-
-    def carrier(self) -> Carrier:
-        """The carrier, made by the first who needs it.
-
-        Raises:
-            ConfigurationError: it cannot be made, or the client is closed.
-        """
-        with self._lock:
-            if self._closed:
-                raise ConfigurationError("the client is closed")
-            if self._carrier is None:
-                kind = plugins.load_backend(self._backend) if isinstance(self._backend, str) else self._backend
-                self._carrier = Carrier(self._settings, kind, self._budget, self.credentials)
-            return self._carrier
-
-    def retire(self) -> Carrier | None:
-        """The carrier to be closed, if there ever was one; there will be no other."""
-        with self._lock:
-            self._closed = True
-            return self._carrier
-
-
 class Succession:
     """The members that one call may still be handed to."""
 
     def __init__(self, members: Sequence[Member], messages: Messages, stream: bool, params: Mapping[str, Any]) -> None:
         self._waiting = iter(members)
-        self._ask = (messages, stream, params)
+        # As they are now: the caller may go on with them long before a stream is handed on.
+        self._messages, self._stream = _as_they_are(messages), stream
+        self._params: Mapping[str, Any] = _as_they_are(dict(params))
         self._holder: str | None = None  # who carries the call; the client's own carrier goes by its backend's name
         self._failed: list[tuple[str, ChatError]] = []
         self._trail: list[str] = []
 
-    def hand_over(self, call: Call, error: ChatError) -> None:
+    def hand_over(self, call: Call, error: ChatError) -> Iterator[Closing]:
         """Hand ``call``, which has ended in ``error``, to the next member that can carry it.
+
+        Gives, one after the other, what is to be waited for until it closes, or the time of the call is over.
 
         Raises:
             ChatError: there is none. It is the first error of the call; but if the model may have run, the one that
@@ -175,14 +130,24 @@ class Succession:
             error = cleaned(error, call.wire.redactor.clean)  # its words go into meta.warnings
         self._failed.append((holder, error))
         for member in self._following(call, error):
+            making = member.making()
+            if not making.over.closed:
+                yield making.over
+                call.check_wanted(error)
+                if not making.over.closed:
+                    late = f"its client was not imported when the deadline of {call.deadline.seconds:g} s passed"
+                    self._failed.append((member.name, ChatTimeoutError(late, phase="connect")))
+                    break  # the next call may find it made
             try:
-                carrier = member.carrier()
-                request, options = carrier.prepare(*self._ask)
+                carrier = making.carrier()
+                request, options = carrier.prepare(self._messages, self._stream, self._params_for(member))
             except (ConfigurationError, InvalidInputError) as reason:
                 self._failed.append((member.name, reason))
                 self._trail.append(f"left out the fallback {member.name}: {_told(reason)}")
                 continue
             self._trail.append(f"fell back from {holder} to {member.name}: {_told(error)}")
+            if self._params_for(member) is not self._params:
+                self._trail.append(f"left out extra_headers for {member.name}: another workspace")
             logger.info("fell back from %s to %s after %s", holder, member.name, _named(error))
             error.with_traceback(None)  # whose frames hold this call
             self._holder = member.name
@@ -191,9 +156,15 @@ class Succession:
             return
         raise self._last_word(call, error)
 
+    def _params_for(self, member: Member) -> Mapping[str, Any]:
+        """The parameters without what may be a secret that is not for the member's workspace."""
+        if member.credentials is not None or not self._params.get("extra_headers"):
+            return self._params
+        return {name: value for name, value in self._params.items() if name != "extra_headers"}
+
     def _following(self, call: Call, error: ChatError) -> Iterator[Member]:
         reach = reach_after(error)
-        if self._holder is not None and isinstance(error, ConfigurationError):
+        if self._holder is not None and isinstance(error, ConfigurationError) and not error.may_have_executed:
             reach = "everybody"  # a member that cannot work is in nobody's way
         if reach == "nobody":
             return
@@ -279,12 +250,18 @@ def _member(name: str, carrier: Carrier, settings: Settings, backend: type[Backe
     kind: str | type[Backend] = name
     try:
         if name.startswith(TARGET):
-            section = _section(name.removeprefix(TARGET), config_file)
+            section, scheme = _section(name.removeprefix(TARGET), config_file), settings["auth_scheme"]
             settings = of_target(settings, section)
             kind = section.settings.get("backend", backend)
             if names_login(section):
                 check_credentials(settings)
                 shared, budget = None, RetryBudget()
+            elif settings["auth_scheme"] != scheme:
+                raise ConfigurationError(
+                    f"{settings.sources['auth_scheme'].name} is {settings['auth_scheme']!r}, but the login is the "
+                    f"client's, with {scheme!r}",
+                    remedy="Take it out, or name the host and the token of the target",
+                )
         if isinstance(kind, str):
             plugins.check_installed(kind)
         check_names(settings)
@@ -305,6 +282,15 @@ def _section(name: str, config_file: Any) -> targets.Target:
     section = targets.find(name, config_file or os.environ.get("ISOCHAT_CONFIG"))
     assert section is not None  # as one is named
     return section
+
+
+def _as_they_are(value: Any, depth: int = 16) -> Any:
+    """``value`` in lists and tables of its own, as deep as messages and tools go."""
+    if depth and type(value) is dict:
+        return {name: _as_they_are(one, depth - 1) for name, one in value.items()}
+    if depth and type(value) in (list, tuple):
+        return type(value)(_as_they_are(one, depth - 1) for one in value)
+    return value
 
 
 def _named(error: ChatError) -> str:

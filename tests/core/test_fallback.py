@@ -412,6 +412,42 @@ def test_a_target_asks_with_its_own_login(backend: str, answering: Any, make_cli
     assert BACKUP_TOKEN.encode() not in server.requests[0]
 
 
+def test_a_call_s_own_headers_stay_in_the_workspace(answering: Any, make_client: Any, write: Any) -> None:
+    server, other = answering("503 Busy"), answering("503 Busy", "200 OK")
+    path = Path(write(backup=backup(other, max_retries=0), small={"endpoint": "small"}))
+    path.write_text(path.read_text() + '\n[targets.backup.headers]\nX-Theirs = "theirs"\n')
+    names = ["target:small", "target:backup"]
+    client = make_client("rest", server, max_retries=0, config_file=path, fallback=names)
+    with pytest.raises(isochat.OverloadedError):
+        client.chat("Hi", extra_headers={"X-Api-Key": "of-the-first"})
+    result = client.chat("Hi", extra_headers={"X-Api-Key": "of-the-first"})
+
+    assert [b"X-Api-Key: of-the-first" in request for request in server.requests] == [True] * 4
+    assert [b"of-the-first" in request for request in other.requests] == [False] * 2
+    assert all(b"X-Theirs: theirs" in request for request in other.requests)
+    assert [warning.partition(": Over")[0] for warning in result.meta.warnings] == [
+        "fell back from rest to target:small",
+        "fell back from target:small to target:backup",
+        "left out extra_headers for target:backup: another workspace",
+    ]
+    client = make_client("rest", server, max_retries=0, config_file=path, fallback=names)
+    told = client.chat("Hi").meta.warnings
+    assert not any("extra_headers" in warning for warning in told)
+
+
+def test_a_target_with_the_client_s_login_has_its_scheme(answering: Any, make_client: Any, write: Any) -> None:
+    server = answering("503 Busy", "200 OK")
+    file = write(small={"endpoint": "small", "auth_scheme": "basic"})
+    words = r"fallback 'target:small': .*auth_scheme.* is 'basic', but the login is the client's, with 'bearer'"
+    with pytest.raises(isochat.ConfigurationError, match=words):
+        make_client("rest", server, config_file=file, fallback=["target:small"])
+    client = make_client(
+        "rest", server, auth_scheme="basic", max_retries=0, config_file=file, fallback=["target:small"]
+    )
+    assert client.chat("Hi").meta.endpoint == "small"
+    assert all(b"\r\nAuthorization: Basic " in request for request in server.requests)
+
+
 def test_a_host_without_a_token_gets_none(answering: Any, write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     server, other = answering("503 Busy"), answering("200 OK")
     file = write(backup={"endpoint": "second", "host": other.url})
@@ -614,6 +650,14 @@ def test_an_empty_list_takes_away_what_the_environment_says(
     make_client("openai-chat", server)  # for which the list names itself: it goes on without
 
 
+@pytest.mark.parametrize("text", ["mlflow,", ",mlflow", " mlflow , , "])
+def test_an_empty_name_in_the_environment_does_not_count(
+    text: str, answering: Any, make_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ISOCHAT_FALLBACK", text)
+    assert make_client("rest", answering("503 Busy", "200 OK"), max_retries=0).chat("Hi").meta.backend == "mlflow"
+
+
 def test_the_shortcut_keeps_a_client_for_each_list(answering: Any) -> None:
     server = answering("503 Busy", "200 OK", "503 Busy")
     there: dict[str, Any] = {"endpoint": "e", "host": server.url, "token": server.token, "max_retries": 0}
@@ -631,13 +675,11 @@ def test_closing_closes_all(answering: Any, make_client: Any, write: Any) -> Non
     client = make_client("rest", server, max_retries=0, config_file=write(b=backup(other)), fallback=["target:b"])
     client.chat("Hi")
     (member,) = client._fallback._members
-    pools = member.carrier().connections._pools
+    pools = member.making().carrier().connections._pools
     client.close()
 
     with pytest.raises(isochat.ConfigurationError, match="closed"):
         client.chat("Hi")
-    with pytest.raises(isochat.ConfigurationError, match="closed"):
-        member.carrier()
     assert pools is not None
     client.close()
 
@@ -650,7 +692,7 @@ def test_many_threads_make_one_member(answering: Any, make_client: Any, write: A
     def ask() -> None:
         begin.wait()
         results.append(client.chat("Hi").meta.endpoint)
-        seen.append(client._fallback._members[0].carrier())
+        seen.append(client._fallback._members[0].making().carrier())
 
     threads = [threading.Thread(target=ask) for _ in range(16)]
     for thread in threads:

@@ -192,7 +192,7 @@ def _from_text(text: str, setting: Setting, variable: str) -> Any:
             case "object":
                 return hidden_values(json.loads(text))
             case "names" | "plugins":
-                return tuple(name.strip() for name in text.split(","))
+                return tuple(name for part in text.split(",") if (name := part.strip()))
     except (ValueError, KeyError):
         raise ConfigurationError(
             f"{variable} is {_shown(text, setting)}; expected {_EXPECTED[setting.kind]}",

@@ -20,6 +20,9 @@ from isochat.errors import ChatTimeoutError, ConnectError, ConnectionLostError, 
 
 T = TypeVar("T")
 
+# What select() takes as a timeout has an end; nobody waits for eleven days.
+LONGEST_WAIT = 1e6
+
 
 class Clock(Protocol):
     """What isochat asks of time."""
@@ -81,7 +84,7 @@ class Deadline:
         if left <= 0:
             raise self.passed(phase)
         left = min(left, at_most)
-        return None if left == math.inf else min(left, _LONGEST_WAIT)
+        return None if left == math.inf else min(left, LONGEST_WAIT)
 
     def passed(self, phase: Phase) -> ChatTimeoutError:
         """The error that says so."""
@@ -115,7 +118,7 @@ class Deadline:
             places.release()
             done.set()
 
-        _start(work, phase, finish)
+        in_daemon(work, phase, finish)
         if not done.wait(self.left(phase, at_most)):
             if self.clock.monotonic() < self.at:
                 raise _no_answer(phase, at_most)
@@ -158,7 +161,7 @@ async def run_beside_loop(work: Callable[[], T], phase: Phase, at_most: float) -
         finally:
             places.release()
 
-    _start(placed, phase, finish)
+    in_daemon(placed, phase, finish)
     try:
         async with asyncio.timeout(at_most):
             return await outcome
@@ -166,7 +169,14 @@ async def run_beside_loop(work: Callable[[], T], phase: Phase, at_most: float) -
         raise _no_answer(phase, at_most) from None
 
 
-def _start(work: Callable[[], Any], phase: Phase, finish: Callable[[bool, Any], None]) -> None:
+def in_daemon(work: Callable[[], Any], name: str, finish: Callable[[bool, Any], None]) -> None:
+    """Do ``work`` in a thread that keeps no interpreter from ending.
+
+    Args:
+        name: Of the thread, behind ``isochat-``.
+        finish: Is given whether it worked, and its value or else what it raised.
+    """
+
     def task() -> None:
         try:
             value = work()
@@ -175,7 +185,7 @@ def _start(work: Callable[[], Any], phase: Phase, finish: Callable[[bool, Any], 
         else:
             finish(True, value)
 
-    threading.Thread(target=task, name=f"isochat-{phase}", daemon=True).start()
+    threading.Thread(target=task, name=f"isochat-{name}", daemon=True).start()
 
 
 def _no_place() -> ConnectError:
@@ -191,8 +201,6 @@ def _no_answer(phase: Phase, at_most: float) -> ChatTimeoutError:
     )
 
 
-# What select() takes as a timeout has an end; nobody waits for eleven days.
-_LONGEST_WAIT = 1e6
 _places = threading.BoundedSemaphore(8)
 
 

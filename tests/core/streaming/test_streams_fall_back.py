@@ -101,3 +101,22 @@ def test_an_echoed_token_is_blank_in_the_warnings(serve: Any, make_client: Any) 
     client = make_client("rest", serve(script), max_retries=0, fallback=["mlflow"])
     result = client.chat("Hi", stream=True).result()
     assert "Not [token]." in result.meta.warnings[0]
+
+
+def test_the_next_is_asked_what_the_call_was_given(serve: Any, reply: Any, make_client: Any) -> None:
+    server = serve(lambda connection, server: refusing(connection, server, reply, "event"))
+    client = make_client("rest", server, max_retries=0, fallback=["mlflow"])
+    part: dict[str, Any] = {"type": "text", "text": "First."}
+    messages: list[dict[str, Any]] = [{"role": "user", "content": [part]}]
+    tools: list[dict[str, Any]] = [{"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}]
+    stream = client.chat(messages, stream=True, tools=tools)
+    # The first event is read later: the caller's list goes on meanwhile.
+    part["text"] = "Changed."
+    messages[0]["role"] = "system"
+    messages.append({"role": "user", "content": "Later."})
+    tools[0]["function"]["name"] = "lose"
+    stream.result()
+
+    first, second = (json.loads(request.partition(b"\r\n\r\n")[2]) for request in server.requests)
+    assert (second["messages"], second["tools"]) == (first["messages"], first["tools"])
+    assert first["messages"] == [{"role": "user", "content": [{"type": "text", "text": "First."}]}]
