@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from isochat.once import NOTHING, Once
+from isochat.once import NOTHING, Later, Once
 from isochat.output_types import Parsing
 from isochat.records import Record
 
@@ -56,13 +56,13 @@ class Meta(Record, frozen=True, eq=False):
         """
         if self._extra is not None:
             return self._extra
-        raw = self._raw if isinstance(self._raw, Mapping) else {}
+        raw = self.raw if isinstance(self.raw, Mapping) else {}
         return {name: value for name, value in raw.items() if name not in _READ_FIELDS and value is not None}
 
     @property
     def raw(self) -> Any:
         """The reply as it came, decoded from JSON; ``None`` for a folded stream."""
-        return self._raw
+        return self._raw.get() if isinstance(self._raw, Later) else self._raw
 
     @property
     def native(self) -> Any:

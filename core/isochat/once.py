@@ -30,4 +30,22 @@ class Once:
         return Once, (None, None)
 
 
+class Later(Once):
+    """A value in whose place this may stand: it equals what the value equals, and is pickled as the value."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self.get() == (other.get() if isinstance(other, Later) else other))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _itself, (self.get(),)
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
 NOTHING = Once(None)

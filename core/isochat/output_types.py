@@ -6,6 +6,7 @@ and only where the program has it; msgspec reads the others.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import importlib
@@ -34,16 +35,24 @@ def is_type(value: Any) -> bool:
 class OutputType:
     """A type that an answer is to have.
 
-    Attributes:
-        name: What it is called.
-        response_format: The parameter that asks for it.
+    One object serves every client that asks for the type, and plugins are given it: nothing of it can be changed.
     """
 
     def __init__(self, kind: Any) -> None:
-        self.name = str(getattr(kind, "__name__", kind))
+        self._name = str(getattr(kind, "__name__", kind))
         self._kind = kind
         self._pydantic = _pydantic_adapter(kind)
-        self.response_format = self._response_format()
+        self._asked = self._response_format()
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self._name
+
+    @property
+    def response_format(self) -> dict[str, Any]:
+        """The parameter that asks for it, in a copy that is the caller's own."""
+        return copy.deepcopy(self._asked)
 
     def _response_format(self) -> dict[str, Any]:
         try:

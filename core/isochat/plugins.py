@@ -14,7 +14,7 @@ import inspect
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -200,7 +200,7 @@ def load_observer(name: str) -> tuple[str, Any]:
         ) from error
 
 
-def observer_hooks(plugin: Any, where: str) -> dict[str, Callable[..., Any]]:
+def observer_hooks(plugin: Any, where: str) -> dict[str, pluggy.HookCaller]:
     """The hooks of an observer by name, only those that it has.
 
     Raises:

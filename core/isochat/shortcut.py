@@ -71,8 +71,8 @@ def _kept(value: Any) -> Hashable:
     if isinstance(value, Secret):
         return value
     if isinstance(value, list | tuple):
-        # Of observers the objects themselves, which the client holds: the repr of two may be the same.
-        return tuple(repr(one) if isinstance(one, str) else (id(one), repr(one)) for one in value)
+        # Of observers the objects themselves, which the client holds: a repr may be that of another, change or raise.
+        return tuple(repr(one) if isinstance(one, str) else id(one) for one in value)
     return repr(value)
 
 

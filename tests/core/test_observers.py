@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -10,13 +11,16 @@ import subprocess
 import sys
 import threading
 import types
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import isochat
+from isochat import shortcut
 from isochat_workspace import Endpoint, HttpReply, Replay, Workspace
 
 BACKENDS = ("rest", "openai-chat", "openai-responses", "mlflow", "databricks-sdk")
@@ -54,15 +58,24 @@ class Meddler:
         for message in request.messages:
             message["content"] = "changed"
         request.headers["X-Mine"] = "changed"
+        if request.output is not None:
+            request.output.response_format.clear()
+            with pytest.raises(AttributeError):
+                request.output.name = "changed"  # type: ignore[misc]
 
     @isochat.hookimpl
     def isochat_after_call(self, request: isochat.Request, result: isochat.ChatResult) -> None:
-        result.meta.raw.clear()
+        if result.meta.raw is not None:  # as of a stream
+            result.meta.raw.clear()
         dict.clear(result.meta.headers)  # type: ignore[arg-type]
         for part in result.message.parts:
             if isinstance(part.wire, dict):
                 part.wire.clear()
-        object.__setattr__(result, "choices", ())
+        if result.usage is not None:
+            msgspec.structs.force_setattr(result.usage, "total_tokens", -1)
+        if result.meta._parsing is not None:
+            result.parsed.name = "changed"
+        msgspec.structs.force_setattr(result, "choices", ())
 
     @isochat.hookimpl
     def isochat_on_error(self, request: isochat.Request, error: isochat.ChatError) -> None:
@@ -216,7 +229,9 @@ def test_threads_are_told_apart_by_the_request(workspace: Workspace, make_client
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_nothing_they_do_reaches_the_call(stream: bool, backend: str, workspace: Workspace, make_client: Any) -> None:
+def test_nothing_they_do_reaches_the_call(
+    stream: bool, backend: str, workspace: Workspace, make_client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     messages = [{"role": "user", "content": "Hi"}]
     notes = Notes()
 
@@ -235,6 +250,7 @@ def test_nothing_they_do_reaches_the_call(stream: bool, backend: str, workspace:
     assert messages == [{"role": "user", "content": "Hi"}]
     assert notes.told[0][1].messages[0]["content"] == "Hi", "and none sees what another has changed"
     assert notes.told[1][2] == watched
+    assert "failed in isochat_" not in caplog.text, "and all of it was done"
 
 
 def test_nor_the_error(refusing: Workspace, make_client: Any) -> None:
@@ -433,6 +449,41 @@ def test_the_shortcut_keeps_a_client_for_each_observer(workspace: Workspace) -> 
             return "Same()"
 
     one, other = Same(), Same()
+    ask_in_turn(workspace, one, other)
+
+
+def test_however_it_shows_itself(workspace: Workspace) -> None:
+    class Counting(Notes):
+        def __repr__(self) -> str:
+            return f"Counting({len(self.told)})"
+
+    class Broken(Notes):
+        def __repr__(self) -> str:
+            raise RuntimeError("no repr")
+
+    kept = len(shortcut._clients)
+    ask_in_turn(workspace, Counting(), Broken())
+    assert len(shortcut._clients) == min(kept + 2, shortcut._MOST_CLIENTS)
+
+
+def test_the_shortcut_keeps_the_observers_of_a_client(workspace: Workspace) -> None:
+    """Or the next object might be taken for one of them, which is gone."""
+    module = types.ModuleType("watching")
+    module.isochat_before_call = isochat.hookimpl(_nothing, specname="isochat_before_call")  # type: ignore[attr-defined]
+    held = weakref.ref(module)
+
+    isochat.chat("Hi", endpoint="scripted", host=workspace.url, token=workspace.token, observers=[module], deadline=78)
+    del module
+    gc.collect()
+
+    assert held() is not None
+
+
+def _nothing() -> None:
+    pass
+
+
+def ask_in_turn(workspace: Workspace, one: Notes, other: Notes) -> None:
     for observer in (one, other, one):
         isochat.chat(
             "Hi", endpoint="scripted", host=workspace.url, token=workspace.token, observers=[observer], deadline=77
