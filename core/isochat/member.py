@@ -31,7 +31,6 @@ class Making:
         self.over = Closing()
         self.made: Carrier | None = None
         self.failed: BaseException | None = None
-        self._pid = os.getpid()
         in_daemon(make, f"fallback-{name}", self._finish)
 
     def carrier(self) -> Carrier:
@@ -44,10 +43,6 @@ class Making:
             raise self.failed
         assert self.made is not None
         return self.made
-
-    def in_vain(self) -> bool:
-        """Whether it has failed, or is a parent's, whose threads a forked child does not have."""
-        return self.failed is not None or (self.made is None and self._pid != os.getpid())
 
     def _finish(self, worked: bool, value: Any) -> None:
         if worked:
@@ -80,6 +75,7 @@ class Member:
         self._backend = backend
         self._budget = budget
         self._lock = threading.Lock()
+        self._pid = os.getpid()
         self._making: Making | None = None
         self._carrier: Carrier | None = None
         self._closed = False
@@ -90,8 +86,13 @@ class Member:
 
     def making(self) -> Making:
         """How the carrier is made, which begins with the first who needs it; one that has failed begins again."""
+        if self._pid != os.getpid():
+            # A forked child has none of its parent's threads, and perhaps a lock that one of them held.
+            self._lock, self._pid = threading.Lock(), os.getpid()
+            if self._making is not None and not self._making.over.closed:
+                self._making = None
         with self._lock:
-            if self._making is None or self._making.in_vain():
+            if self._making is None or self._making.failed is not None:
                 self._making = Making(self.name, self._make)
             return self._making
 

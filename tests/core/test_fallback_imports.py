@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import multiprocessing
 import os
 import signal
 import socket
@@ -221,3 +222,50 @@ def test_nobody_carries_on_for_a_member_behind_which_the_model_may_have_run(
     with pytest.raises(isochat.PluginError, match="mine; before it failed: rest with OverloadedError 503"):
         client.chat("Hi")
     assert len(server.requests) == 2
+
+
+SLOW_OBJECT = SLOW.replace("gate.imports.append(1)\ngate.begun.set()\ngate.go.wait()\n", "").replace(
+    "    def close(self):",
+    """    def __init__(self, setup):
+        super().__init__(setup)
+        gate.imports.append(1)
+        gate.begun.set()
+        gate.go.wait()
+
+    def close(self):""",
+)
+
+
+def in_a_child(client: isochat.Client, gate: Gate, queue: Any) -> None:
+    gate.go = threading.Event()  # the parent's thread may have held the lock of the other just then
+    gate.go.set()
+    try:
+        queue.put((client.chat("Hi", deadline=30).meta.backend, len(gate.imports)))
+    except Exception as error:  # noqa: BLE001 the parent reports it
+        queue.put(repr(error))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python 3.12 warns of what is tested here
+def test_a_forked_child_does_not_wait_for_its_parent_s_thread(
+    busy: Any, make_client: Any, install: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(install(SLOW_OBJECT))
+    monkeypatch.setitem(sys.modules, gate.__name__, gate)
+    client = make_client("rest", busy("503 Busy", "503 Busy", "200 OK"), max_retries=0, fallback=[gate.backend])
+    answered: list[str] = []
+    asking = threading.Thread(target=lambda: answered.append(client.chat("Hi").meta.backend))
+    asking.start()
+    gate.begun.wait()
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=in_a_child, args=(client, gate, queue))
+    child.start()
+    try:
+        assert queue.get(timeout=60) == (gate.backend, 2)
+    finally:
+        gate.go.set()
+        child.join(60)
+        queue.close()
+        asking.join()
+    assert answered == [gate.backend]
+    assert gate.imports == [1]
