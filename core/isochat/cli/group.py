@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 import pluggy
-from click.exceptions import NoArgsIsHelpError
 
 from isochat.cli import exits
 from isochat.cli.backends_command import backends
@@ -102,12 +101,12 @@ def run() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         code = exits.INTERRUPTED
-    except NoArgsIsHelpError as error:
-        error.show()
-        code = exits.NOTHING_SENT
     except click.UsageError as error:
-        where = error.ctx.command_path if error.ctx is not None else "isochat"
-        sys.stderr.write(f"{where}: {printable(_sentence(error))}. See: {where} --help\n")
+        if type(error).__name__ == "NoArgsIsHelpError":  # which click has from 8.2 on; it shows the help
+            error.show()
+        else:
+            where = error.ctx.command_path if error.ctx is not None else "isochat"
+            sys.stderr.write(f"{where}: {printable(_sentence(error))}. See: {where} --help\n")
         code = exits.NOTHING_SENT
     except click.ClickException as error:
         error.show()
