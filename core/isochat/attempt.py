@@ -29,8 +29,9 @@ from isochat.once import NOTHING, Once
 from isochat.request import Request
 from isochat.results import ChatResult, Meta
 from isochat.status_errors import error_under_200, status_error
+from isochat.streaming.kept import check_result
 from isochat.wire_format.content import room_for_joining
-from isochat.wire_format.json_text import decode, not_quoted
+from isochat.wire_format.json_text import decode
 from isochat.wire_format.json_weight import room_beside
 from isochat.wire_format.replies import read_reply
 
@@ -200,11 +201,12 @@ def read_result(reply: Reply | Mapping[str, Any], request: Request, meta: Meta, 
             ) from error
     try:
         return _read(reply, request, meta)
-    except ChatError:
-        if not wire.redactor.finds(reply.body):
-            raise
-    if len(reply.body) > wire.limits.error:
-        raise not_quoted(len(reply.body))
+    except ChatError as error:
+        too_long = len(reply.body) > wire.limits.error
+        if too_long or not wire.redactor.finds(reply.body):
+            if too_long:  # cleaning takes longer than reading did
+                error.body = None
+            raise cleaned(error, wire.redactor.clean) from None
     # The error quotes the body: let it quote the one without the token.
     clean = wire.redactor.clean_bytes(reply.body)
     return _read(msgspec.structs.replace(reply, body=clean), request, meta)
@@ -217,6 +219,7 @@ def _read(reply: Reply, request: Request, meta: Meta) -> ChatResult:
         failed = error_under_200(data, reply.status, headers, reply.body)
         if failed is not None:
             raise failed
+        check_result(data, reply.body)
         with room_for_joining(room_beside(reply.body)):
             return read_reply(data, request.api, _completed(meta, data, reply, headers))
     except BadResponseError as error:

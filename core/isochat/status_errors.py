@@ -27,7 +27,7 @@ from isochat.errors import (
 from isochat.remedies import remedy_for
 from isochat.wire_format.error_objects import SEARCHED, ErrorFacts, facts_of, quoted, read_error
 from isochat.wire_format.retry_after import read_retry_after
-from isochat.wire_format.verdict import breaks_off, fails
+from isochat.wire_format.verdict import breaks_off, fails, names_error
 
 _CLASSES: Mapping[int, type[StatusError]] = {
     400: BadRequestError,
@@ -142,7 +142,7 @@ def reports_error(event: Mapping[str, Any]) -> bool:
         return True
     if isinstance(kind, str):  # an item, of which some have an `error` of their own
         return False
-    return bool(event.get("error")) or _is_detail(event)
+    return names_error(event) or _is_detail(event)
 
 
 def reported_error(event: Mapping[str, Any], status: int, headers: Mapping[str, str], body: bytes) -> StatusError:

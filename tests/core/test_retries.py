@@ -256,7 +256,8 @@ def test_the_same_request_is_sent_on_each_attempt(backend: str, answering: Any) 
         ("5, 7, 6", None, 7.0),
         ("5, soon", None, 5.0),
         ("5, Mon, 23 Nov 2026 10:00:09 GMT", "Mon, 23 Nov 2026 10:00:00 GMT", 9.0),
-        ("Mon, 23 Nov 2026 10:00:05", "Mon, 23 Nov 2026 10:00:00 GMT", None),
+        ("Mon, 23 Nov 2026 10:00:05", "Mon, 23 Nov 2026 10:00:00 GMT", 5.0),
+        ("Mon Nov 23 10:00:05 2026", "Mon, 23 Nov 2026 10:00:00 GMT", 5.0),
         ("Mon, 99 Nov 2026 10:00:05 GMT", "Mon, 23 Nov 2026 10:00:00 GMT", None),
     ],
 )

@@ -14,14 +14,19 @@ from typing import Any
 
 from isochat.errors import ResponseTooLargeError
 from isochat.streaming.pieces import Pieces
+from isochat.wire_format.json_weight import LIGHT, PROBABILITIES, ROOM, weight
 
 MOST = 40 * 1024 * 1024
 """Bytes of memory. Pieces are joined at the end, and a text in which the token is blanked is there once more."""
 
+# Bytes of an event that is looked at more closely.
+_LONG = 200
 # Until it is measured again, it may be more than that by so much.
 _BEYOND = 16 * 1024 * 1024
 # Bytes that one byte of an event can leave behind, as they are counted here: "{}," is an object.
 _GROWTH = 96
+# Python has one object for each.
+_SHARED_NUMBERS = range(-5, 257)
 # References to what is held in one place: that one, the local variable and the argument.
 _HELD_ONCE = 3
 # The parts of a result that are made from one object.
@@ -43,6 +48,11 @@ class Kept:
         self._since += event
         return self._since > self._next
 
+    def is_due_after(self, event: bytes) -> bool:
+        """The same of an event that is there: one of log probabilities has many letters and leaves little behind."""
+        many = len(event) > _LONG and PROBABILITIES in event
+        return self.is_due(min(len(event), 1 + weight(event) // _GROWTH) if many else len(event))
+
     def measure(self, *kept: Any) -> None:
         """Raises ResponseTooLargeError if it takes too much."""
         self.size = size_of(kept)
@@ -52,8 +62,22 @@ class Kept:
             raise ResponseTooLargeError(f"what the stream has said takes more than {MOST} bytes of memory")
 
 
-def size_of(value: Any) -> int:
-    """Bytes of memory that ``value`` takes with all that is in it, and that a result made from it would."""
+def check_result(data: Any, body: bytes) -> None:
+    """Look once more at the values of ``body``, which was weighed without what a result makes of them.
+
+    Raises:
+        ResponseTooLargeError: the result would take more memory than there is room for.
+    """
+    if len(body) >= LIGHT and PROBABILITIES in body and weight(body) + size_of(data, probabilities=False) > ROOM:
+        raise ResponseTooLargeError(f"the reply's result would take more than {ROOM} bytes of memory")
+
+
+def size_of(value: Any, *, probabilities: bool = True) -> int:
+    """Bytes of memory that ``value`` takes with all that is in it, and that a result made from it would.
+
+    Args:
+        probabilities: Whether log probabilities count. A result has them as they came, and they may be most of it.
+    """
     size = 0
     waiting: list[Any] = [value]
     names: set[str] = set()
@@ -67,13 +91,16 @@ def size_of(value: Any) -> int:
         size += getsizeof(one)
         inside: Iterable[Any]
         if isinstance(one, dict):
-            size += _PART
+            if "logprob" not in one:  # of those a result makes nothing of its own
+                size += _PART
             for name in one:  # mostly the same few
                 if name not in names:
                     size += getsizeof(name)
                     if len(names) < 1000:
                         names.add(name)
             inside = one.values()
+            if not probabilities and "logprobs" in one:
+                inside = [item for name, item in one.items() if name != "logprobs"]
         elif isinstance(one, list | tuple | set | Pieces):
             inside = one
         else:
@@ -85,7 +112,7 @@ def size_of(value: Any) -> int:
                 letters += len(item)
                 plain = plain and item.isascii()
             elif isinstance(item, int | float):
-                size += 32
+                size += 0 if type(item) is int and item in _SHARED_NUMBERS else 32
             elif item is not None:
                 waiting.append(item)
         if not plain:  # one wide letter is enough to make all of them wide, once they are joined

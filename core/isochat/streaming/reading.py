@@ -221,7 +221,7 @@ class StreamReading:
         self.chunks.extend(self._telling.take(told, data))
         if self._telling.answer is not None:
             self._warn(WHOLE_REPLY)
-        if self._memory.is_due(size_of(told) if data is None else len(data)):
+        if self._memory.is_due(size_of(told)) if data is None else self._memory.is_due_after(data):
             self._telling.measure(self._memory)
 
     def _room_for(self, data: bytes) -> int:

@@ -11,14 +11,13 @@ import hashlib
 import json
 from typing import Any
 
-from isochat.errors import BadResponseError
 from isochat.results import ChatResult, FinishReason, Meta, Usage
 from isochat.streaming.chunks import NOTHING_SAID, ChatChunk, Said
 from isochat.streaming.item_events import DELTAS, ItemEvents
 from isochat.streaming.items import CALLS
 from isochat.streaming.turns import Turns
 from isochat.wire_format.content import arguments_text, reasoning_fields, reasoning_of
-from isochat.wire_format.responses import read_response
+from isochat.wire_format.responses import ANSWERS, call_id, finish_reason, read_response
 from isochat.wire_format.usage import UsageAccount, read_usage
 
 _ENDS = frozenset({"response.completed", "response.incomplete"})
@@ -49,6 +48,8 @@ class ResponsesFold:
         self._ended = False
         self._framed = False
         self._tools_answered = False
+        self._asked: set[str | None] = set()  # ids of tool calls that nothing has answered
+        self._answered: set[str | None] = set()
         self.extra: dict[str, Any] = {}
 
     @property
@@ -126,10 +127,8 @@ class ResponsesFold:
         return read_response(reply, meta)
 
     def _finish_reason(self) -> FinishReason | None:
-        try:
-            return self.result(Meta(), whole=False).finish_reason
-        except BadResponseError:  # a field of the wrong type, which result() reports
-            return None
+        # Not from the whole result: an agent ends thousands of responses in one stream.
+        return finish_reason(self._response, bool(self._asked))[0]
 
     # -- one event --------------------------------------------------------------------------------------------
 
@@ -155,8 +154,16 @@ class ResponsesFold:
             told = {name: reasoning_of({name: item.get(name)}) or "" for name in reasoning_fields(item)}
             reasoning = "".join(slot.untold(_PARTS.get(name, name), text) for name, text in told.items()) or None
         slot.fields = {**item, "type": kind}
+        its_id = call_id(item)
+        if kind in ANSWERS:
+            self._answered.add(its_id)
+            self._asked.discard(its_id)
+        elif kind in CALLS and isinstance(item.get("name"), str) and (its_id is None or its_id not in self._answered):
+            self._asked.add(its_id)
         if done:
             slot.end()
+            if slot.place is None:
+                self._turns.bare.add(_digest(slot.fields))
         return text, reasoning, calls
 
     def _take_response(self, kind: str, response: dict[str, Any]) -> Said:
@@ -176,7 +183,7 @@ class ResponsesFold:
         output = response.get("output")
         if not (kind in _ENDS and isinstance(output, list) and output):
             return NOTHING_SAID
-        known_items = {_digest(item.fields) for item in self._turns.last if item.place is None and item.done}
+        known_items = self._turns.bare
         more = [
             self._take_item(item, {"output_index": place}, True)
             for place, item in enumerate(output)

@@ -20,11 +20,12 @@ class _Turn:
         kinds: The types that they have.
     """
 
-    __slots__ = ("_anywhere_by_id", "_by_id", "_by_place", "_open", "items", "kinds")
+    __slots__ = ("_anywhere_by_id", "_by_id", "_by_place", "_open", "bare", "items", "kinds")
 
     def __init__(self) -> None:
         self.items: list[Item] = []
         self.kinds: set[str] = set()
+        self.bare: set[bytes] = set()
         self._by_place: dict[tuple[str, int], Item] = {}
         # The first of each id, and the first of those without a place.
         self._by_id: dict[tuple[str, str], Item] = {}
@@ -77,6 +78,11 @@ class Turns:
     def last(self) -> list[Item]:
         """The items of the turn under way, as they came."""
         return self._turns[-1].items
+
+    @property
+    def bare(self) -> set[bytes]:
+        """Digests of the whole items of the turn under way that stand at no place."""
+        return self._turns[-1].bare
 
     @property
     def unended(self) -> bool:

@@ -9,6 +9,7 @@ from isochat.errors import BadResponseError, ChatError, ResponseTooLargeError
 from isochat.results import ChatResult
 from isochat.status_errors import error_under_200, reports_error
 from isochat.streaming.chunks import ChatChunk, ToolCallChunk
+from isochat.streaming.kept import check_result
 from isochat.streaming.stream_errors import StreamErrors, read_json
 from isochat.transport.body_buffer import BodyBuffer
 from isochat.transport.limits import Limits
@@ -131,6 +132,7 @@ def read_answer(told: Any, body: bytes, api: str, errors: StreamErrors) -> ChatR
     if failed is not None:
         raise errors.placed(failed)
     try:
+        check_result(told, body)
         with room_for_joining(room_beside(body)):
             return read_reply(told, api)
     except BadResponseError as error:

@@ -24,8 +24,9 @@ _IN_FOUR = re.compile(rb"[\xf0-\xf4]|\\u[dD][89abAB]")
 _IN_TWO = re.compile(rb"[\xc4-\xef]|\\u")
 # An object of one member, a list, a string, a number and its place in a list.
 _OBJECT, _LIST, _STRING_HEAD, _ITEM = 200, 64, 50, 40
-# Each value as it is decoded, and as the result holds it.
+# Each value as it is decoded, and as the result holds it; but a result has log probabilities as they were decoded.
 _TWICE = 2
+PROBABILITIES = b'"logprobs"'
 
 
 def check_weight(body: bytes, room: int = ROOM) -> None:
@@ -45,8 +46,9 @@ def room_beside(body: bytes) -> int:
 
 def weight(body: bytes, most: int = ROOM) -> int:
     """How many bytes reading ``body`` takes at most, itself included; beyond ``most`` it is not weighed to the end."""
-    rough = len(body) + len(body) * _width(body, 0, len(body)) + _structure(body, 0, len(body))
-    return rough if rough <= most else _exact(body, most)
+    times = 1 if PROBABILITIES in body else _TWICE
+    rough = len(body) + len(body) * _width(body, 0, len(body)) + times * _structure(body, 0, len(body))
+    return rough if rough <= most else _exact(body, most, times)
 
 
 def weight_as_text(body: bytes) -> int:
@@ -54,22 +56,22 @@ def weight_as_text(body: bytes) -> int:
     return len(body) * (1 + _width(body, 0, len(body)))
 
 
-def _exact(body: bytes, most: int) -> int:
+def _exact(body: bytes, most: int, times: int) -> int:
     found, before = len(body), 0
     for string in _STRING.finditer(body):
         start, end = string.span()
-        found += _structure(body, before, start) + _TWICE * _STRING_HEAD + (end - start) * _width(body, start, end)
+        found += times * (_structure(body, before, start) + _STRING_HEAD) + (end - start) * _width(body, start, end)
         if found > most:
             return found
         before = end
-    return found + _structure(body, before, len(body)) + len(body) - before
+    return found + times * _structure(body, before, len(body)) + len(body) - before
 
 
 def _structure(body: bytes, start: int, end: int) -> int:
     """What objects, lists, numbers and strings take between two places, but for the letters of the strings."""
     if start == end:
         return 0
-    return _TWICE * (
+    return (
         _OBJECT * body.count(b"{", start, end)
         + _LIST * body.count(b"[", start, end)
         + _ITEM * body.count(b",", start, end)

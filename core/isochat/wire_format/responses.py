@@ -31,7 +31,7 @@ from isochat.wire_format.json_text import type_name
 from isochat.wire_format.usage import read_usage
 
 _NO_META = Meta()
-_OUTPUTS = ("function_call_output", "custom_tool_call_output")
+ANSWERS = ("function_call_output", "custom_tool_call_output")
 _INCOMPLETE: dict[str, FinishReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
@@ -48,7 +48,7 @@ def read_response(data: Any, meta: Meta = _NO_META) -> ChatResult:
         found = "missing" if "output" not in data else type_name(output)
         raise BadResponseError(f"output is {found}; expected a list of items")
     message, logprobs = _read_output(output)
-    reason, raw_reason = _finish_reason(data, message)
+    reason, raw_reason = finish_reason(data, bool(message.tool_calls))
     created, model, reply_id = data.get("created_at"), data.get("model"), data.get("id")
     return ChatResult(
         id=reply_id if isinstance(reply_id, str) else None,
@@ -68,7 +68,7 @@ def _read_output(output: Sequence[Any]) -> tuple[Message, Any]:
     # Pending calls that other items follow: their place is kept in the wire form of what follows, since the API takes a
     # reasoning item back only before what it led to.
     before: list[Any] = []
-    answered = {_call_id(item) for item in output if _type(item) in _OUTPUTS} - {None}
+    answered = {call_id(item) for item in output if _type(item) in ANSWERS} - {None}
     for index, item in enumerate(output):
         path = f"output[{index}]"
         match _type(item):
@@ -83,10 +83,10 @@ def _read_output(output: Sequence[Any]) -> tuple[Message, Any]:
                         logprobs.extend(block["logprobs"])
             case "reasoning":
                 parts.extend(_placed(read_reasoning(item, path), before))
-            case "function_call" if _call_id(item) not in answered:
+            case "function_call" if call_id(item) not in answered:
                 calls.append(_read_call(item, path))
                 before.append(item)
-            case "custom_tool_call" if _call_id(item) not in answered:
+            case "custom_tool_call" if call_id(item) not in answered:
                 calls.append(_read_custom_call(item, path))
                 before.append(item)
             case None:
@@ -129,7 +129,8 @@ def _type(item: Any) -> str | None:
     return str(item.get("type") or "unknown") if isinstance(item, dict) else None
 
 
-def _call_id(item: Mapping[str, Any]) -> str | None:
+def call_id(item: Mapping[str, Any]) -> str | None:
+    """By which id a tool call and its answer are known to each other."""
     found = item.get("call_id") or item.get("id")
     return found if isinstance(found, str) else None
 
@@ -140,7 +141,7 @@ def _read_call(item: dict[str, Any], path: str) -> ToolCall:
         raise BadResponseError(f"{path} is a function_call without a name")
     known = ("id", "call_id", "type", "name", "arguments", "status")
     return ToolCall(
-        id=_call_id(item),
+        id=call_id(item),
         function=Function(name, arguments_text(arguments)),
         extra={k: v for k, v in item.items() if k not in known},
     )
@@ -152,7 +153,7 @@ def _read_custom_call(item: dict[str, Any], path: str) -> ToolCall:
         raise BadResponseError(f"{path} is a custom_tool_call without a name")
     known = ("id", "call_id", "type", "name", "input", "status")
     return ToolCall(
-        id=_call_id(item),
+        id=call_id(item),
         type="custom",
         function=Function(name, text),
         # As chat completions write it: this is what goes back.
@@ -160,13 +161,14 @@ def _read_custom_call(item: dict[str, Any], path: str) -> ToolCall:
     )
 
 
-def _finish_reason(data: Mapping[str, Any], message: Message) -> tuple[FinishReason | None, str | None]:
+def finish_reason(data: Mapping[str, Any], calls_tools: bool) -> tuple[FinishReason | None, str | None]:
+    """Why a response ended, and the word for it; ``calls_tools`` where tool calls are left that nothing answered."""
     status = data.get("status")
     match status:
         case None:
             return None, None
         case "completed":
-            return ("tool_calls" if message.tool_calls else "stop"), "completed"
+            return ("tool_calls" if calls_tools else "stop"), "completed"
         case "incomplete":
             details = data.get("incomplete_details")
             why = details.get("reason") if isinstance(details, dict) else None
